@@ -1,3 +1,42 @@
-"""ganfold: a folder of images in; a trained, measured, usable generator out."""
+"""ganfold: a folder of images in; a trained, measured, usable generator out.
+
+    import ganfold
+    run = ganfold.train("dcgan", data="photos/", out="runs/faces", kimg=500)
+    images = ganfold.load("runs/faces").sample(16, seed=0)      # uint8 (16, H, W, C)
+
+Everything here is imported when it is first used, so that `import ganfold` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ganfold.errors import GanfoldError
+
+if TYPE_CHECKING:
+    from ganfold.data import check
+    from ganfold.report import report
+    from ganfold.run import Run, load
+    from ganfold.sampling import sample
+    from ganfold.training.train import train
 
 __version__ = "0.1.0"
+__all__ = ["GanfoldError", "Run", "check", "load", "report", "sample", "train"]
+
+_HOMES = {
+    "Run": "ganfold.run",
+    "check": "ganfold.data",
+    "load": "ganfold.run",
+    "report": "ganfold.report",
+    "sample": "ganfold.sampling",
+    "train": "ganfold.training.train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ganfold' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value  # also over the sub-module of the same name that the import has set here
+    return value

@@ -1,0 +1,190 @@
+"""Images a second of a DCGAN step at 64 px, width 64, batch 128: ganfold's against the plain loop.
+
+The plain loop is the one that the PyTorch examples and most code after them have, written afresh here: eager, NCHW,
+D's weight gradients computed in G's update too, Adam as it comes, statistics read with `.item()`. Each contestant
+lives in a process of its own, so that none profits from another's settings; they take turns, a few steps each, and
+every ratio is of neighbours in time. A float32 matrix product takes its turn too, since it tells how fast the
+machine is at that moment: a step needs at least 3 g + 8 d floating point operations an image (g, d: one forward pass
+of G, of D), so matrix speed over that is the limit.
+
+    python benchmarks/dcgan_step.py [--rounds 8] [--steps 2] [--resolution 64] [--width 64] [--batch 128] [--compile]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+def plain(options: argparse.Namespace, data: Path) -> Callable[[], None]:
+    """One step of the plain loop on random images."""
+    from ganfold.gans.contract import Shape
+    from ganfold.gans.dcgan import DCGAN, Config
+
+    gan = DCGAN(Config(width=options.width), Shape(3, options.resolution))
+    generator, discriminator = gan.G, nn.Sequential(gan.D, nn.Sigmoid())
+    bce = nn.BCELoss()
+    adam_d = torch.optim.Adam(discriminator.parameters(), 2e-4, (0.5, 0.999))
+    adam_g = torch.optim.Adam(generator.parameters(), 2e-4, (0.5, 0.999))
+    images = torch.from_numpy(np.load(data)).permute(0, 3, 1, 2).contiguous()
+    ones, zeros = torch.ones(options.batch), torch.zeros(options.batch)
+
+    def step() -> None:
+        real = images[torch.randperm(len(images))[: options.batch]].float() / 127.5 - 1
+        discriminator.zero_grad()
+        out: Tensor = discriminator(real)
+        loss_real = bce(out, ones)
+        loss_real.backward()
+        out.mean().item()
+        fake = generator(torch.randn(options.batch, 100))
+        out = discriminator(fake.detach())
+        loss_fake = bce(out, zeros)
+        loss_fake.backward()
+        out.mean().item()
+        (loss_real + loss_fake).item()
+        adam_d.step()
+        generator.zero_grad()
+        out = discriminator(fake)
+        loss = bce(out, ones)
+        loss.backward()
+        out.mean().item()
+        loss.item()
+        adam_g.step()
+
+    return step
+
+
+def ours(options: argparse.Namespace, data: Path) -> Callable[[], None]:
+    """One `Trainer.step`, just as `ganfold train` runs it."""
+    import ganfold.training.train as training
+    from ganfold.training.trainer import Trainer
+
+    steps: list[Trainer] = []
+
+    def catch(self: Any, images: Any) -> None:
+        steps.append(self.trainer)
+
+    training._Loop.run = catch  # type: ignore[method-assign]
+    training.train(
+        "dcgan", data, Path(tempfile.mkdtemp()) / "run", progress=False, resolution=options.resolution,
+        width=options.width, batch=options.batch, compile=options.compile,
+    )  # fmt: skip
+    return steps[0].step
+
+
+def matrix(options: argparse.Namespace, data: Path) -> Callable[[], None]:
+    """A 2048 x 2048 x 2048 product: 17.2 GFLOP."""
+    a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
+
+    def step() -> None:
+        for _ in range(8):
+            torch.mm(a, b)
+
+    return step
+
+
+CONTESTANTS = {"plain": plain, "ours": ours, "matrix": matrix}
+
+
+def work(name: str, options: argparse.Namespace) -> None:
+    """A contestant: answers each line with the seconds that its steps took."""
+    step = CONTESTANTS[name](options, Path(options.data))
+    for _ in range(3 + 2 * options.compile):
+        step()
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        begun = time.perf_counter()
+        for _ in range(options.steps):
+            step()
+        print(time.perf_counter() - begun, flush=True)
+
+
+def flops(resolution: int, width: int) -> float:
+    """Least floating point operations of a step, an image: 3 g + 8 d (G's and D's weights and inputs have gradients;
+    D sees reals and fakes twice forward, weights; and once more for G, whose update needs its inputs' alone)."""
+    from ganfold.gans.contract import Shape
+    from ganfold.gans.dcgan import DCGAN, Config
+
+    gan = DCGAN(Config(width=width), Shape(3, resolution)).eval()
+    total = {"G": 0, "D": 0}
+
+    def count(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
+            small = inputs[0] if isinstance(module, nn.ConvTranspose2d) else out
+            total[name] += 2 * module.weight.numel() * small.shape[2] * small.shape[3]  # type: ignore[operator]
+
+        return hook
+
+    for name in total:
+        for module in getattr(gan, name).modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                module.register_forward_hook(count(name))
+    gan.D(gan.sample(torch.randn(1, 100)))
+    return 3 * total["G"] + 8 * total["D"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="DCGAN step against the plain loop")
+    for name, default in {"rounds": 8, "steps": 2, "resolution": 64, "width": 64, "batch": 128}.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--compile", action="store_true", help="ours with torch.compile")
+    parser.add_argument("--worker", choices=CONTESTANTS, help=argparse.SUPPRESS)
+    parser.add_argument("--data", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        work(options.worker, options)
+        return
+    data = Path(tempfile.mkdtemp()) / "noise.npy"
+    np.save(
+        data,
+        np.random.default_rng(0).integers(0, 256, (512, options.resolution, options.resolution, 3), np.uint8),
+    )
+    words = [sys.executable, *sys.argv, "--data", str(data)]
+    workers = {}
+    for name in CONTESTANTS:
+        workers[name] = subprocess.Popen(
+            [*words, "--worker", name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        while workers[name].stdout.readline() != "ready\n":  # type: ignore[union-attr]
+            pass
+    seconds: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
+    for _ in range(options.rounds):
+        for name, worker in workers.items():
+            worker.stdin.write("go\n")  # type: ignore[union-attr]
+            worker.stdin.flush()  # type: ignore[union-attr]
+            seconds[name].append(float(worker.stdout.readline()))  # type: ignore[union-attr]
+    for worker in workers.values():
+        worker.stdin.close()  # type: ignore[union-attr]
+    speed = {n: [options.steps * options.batch / s for s in seconds[n]] for n in ("plain", "ours")}
+    ratio = [b / a for a, b in zip(speed["plain"], speed["ours"], strict=True)]
+    gflops = [options.steps * 8 * 2 * 2048**3 / s / 1e9 for s in seconds["matrix"]]
+    least = flops(options.resolution, options.width) / 1e9
+    limit = [g / least for g in gflops]
+    share = [a / b for a, b in zip(speed["ours"], limit, strict=True)]
+    rows = {
+        "plain loop, images/s": speed["plain"],
+        "ganfold, images/s": speed["ours"],
+        "ratio": ratio,
+        "matrix product, GFLOP/s": gflops,
+        f"limit at {least:.2f} GFLOP an image, images/s": limit,
+        "ganfold's share of the limit": share,
+    }
+    for name, values in rows.items():
+        print(f"{name:48s} median {statistics.median(values):7.2f}   {min(values):7.2f} to {max(values):7.2f}")
+    print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads(), **vars(options), "data": None}))
+
+
+if __name__ == "__main__":
+    main()

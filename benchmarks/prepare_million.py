@@ -1,0 +1,121 @@
+"""What it costs to prepare a million images: seconds, images a second, peak memory of all processes.
+
+    python benchmarks/prepare_million.py --count 1000000 --source zip
+
+The images are random 16-px PNGs in one uncompressed zip or in a folder of 1,000 sub-folders (classes), or rows of
+one `.npy`. Anonymous memory is what counts against a limit; resident memory also holds file pages that the system
+drops when it needs room. Reads /proc, so Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+SIDE = 16
+LOAD = """
+import sys, time
+from pathlib import Path
+from ganfold.data import load
+start = time.perf_counter()
+images = load(sys.argv[1], cache=Path(sys.argv[2]))
+print(f"{len(images):,} images {images.images.shape} in {time.perf_counter() - start:.1f} s, "
+      f"{images.findings.found / (time.perf_counter() - start):,.0f} images/s")
+"""
+
+
+def pictures(count: int) -> Iterator[tuple[str, bytes]]:
+    random = np.random.default_rng(0)
+    for i in range(count):
+        file = io.BytesIO()
+        pixels = random.integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+        Image.fromarray(pixels).save(file, "PNG", compress_level=1)
+        yield f"class{i % 1000:03}/{i:07}.png", file.getvalue()
+
+
+def make(kind: str, count: int, where: Path) -> Path:
+    if kind == "npy":
+        path = where / "million.npy"
+        out = np.lib.format.open_memmap(path, "w+", np.uint8, (count, SIDE, SIDE, 3))
+        for start in range(0, count, 10_000):
+            part = out[start : start + 10_000]
+            part[:] = np.random.default_rng(start).integers(0, 256, part.shape, np.uint8)
+        out.flush()
+    elif kind == "zip":
+        path = where / "million.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in pictures(count):
+                archive.writestr(name, content)
+    else:
+        path = where / "million"
+        for name, content in pictures(count):
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).write_bytes(content)
+    return path
+
+
+def memory(root: int) -> dict[str, int]:
+    """MB of the process and all below it, by kind; what vanishes meanwhile counts nothing."""
+    parents = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                parents[int(entry)] = int(Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+    family = {root}
+    while more := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= more
+    total = {"Anonymous": 0, "Rss": 0, "Pss": 0}
+    for pid in family:
+        try:
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            key, _, value = line.partition(":")
+            if key in total:
+                total[key] += int(value.split()[0]) // 1024
+    return total
+
+
+def run(source: Path, cache: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", LOAD, str(source), str(cache)])
+    peak = {"Anonymous": 0, "Rss": 0, "Pss": 0}
+    start = time.perf_counter()
+    while process.poll() is None:
+        peak = {key: max(peak[key], value) for key, value in memory(process.pid).items()}
+        time.sleep(0.1)
+    print(
+        f"  with start and import {time.perf_counter() - start:.1f} s; peak of parent and children: "
+        f"anonymous {peak['Anonymous']:,} MB, resident {peak['Rss']:,} MB (shared pages once: {peak['Pss']:,} MB)"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="What it costs to prepare a million images.")
+    parser.add_argument("--count", type=int, default=1_000_000)
+    parser.add_argument("--source", choices=("zip", "folder", "npy"), default="zip")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="ganfold-million-") as folder:
+        start = time.perf_counter()
+        source = make(options.source, options.count, Path(folder))
+        print(f"made {options.count:,} images as {options.source} in {time.perf_counter() - start:.0f} s", flush=True)
+        for what in ("fresh", "cached"):
+            print(f"{what}:", flush=True)
+            run(source, Path(folder) / "cache")
+
+
+if __name__ == "__main__":
+    main()

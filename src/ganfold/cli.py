@@ -1,0 +1,148 @@
+"""The command line: the same verbs as the Python API. It parses, calls, prints."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from ganfold.errors import GanfoldError
+from ganfold.gans import GANS, find
+
+CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
+
+
+@dataclass(frozen=True)
+class Check:
+    """Say what images are there, which will be used, and what is wrong with which file."""
+
+    data: Annotated[str, tyro.conf.Positional]  # a folder, zip, .npz, .npy, IDX file, parquet, hub id, or a bundled set
+    resolution: int | None = None  # pixels a side [from the data]
+    channels: Literal[1, 3, 4] | None = None  # 1 grey, 3 RGB, 4 RGBA [from the data]
+    fit: Literal["crop", "pad", "stretch"] = "crop"  # how images that are not square become so
+    held_out: float | None = None  # share kept from training [0.1, at most 5000; 0 under 500 images]
+    contact_sheet: Path = Path("contact-sheet.png")  # a picture of some of them
+
+    def __call__(self) -> None:
+        import ganfold
+
+        for line in ganfold.check(**vars(self)).lines():
+            print(line)
+        print(f"A picture of some of them: {self.contact_sheet}")
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a GAN, or go on with a run that was stopped: `ganfold train NAME --data photos/ --out runs/faces`.
+
+    `ganfold train NAME --help` lists the options of each: {names}.
+    """
+
+    gan: Annotated[str, tyro.conf.Positional]  # which GAN
+
+    def __call__(self) -> None:
+        find(self.gan)
+        main(["train", self.gan, "--help"])
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Write images that a run's generator makes: files in a folder, or one grid."""
+
+    run: Annotated[Path, tyro.conf.Positional]  # a run folder
+    out: Path  # a folder for files, or a .png for one grid
+    count: int = 64  # how many
+    seed: int = 0  # which: image i of a seed is always the same image
+    start: int = 0  # number of the first
+    force: bool = False  # allow what is there to be replaced
+
+    def __call__(self) -> None:
+        import ganfold
+
+        print(ganfold.sample(**vars(self)))
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write one HTML file that shows a run: pictures, curves, data, settings."""
+
+    run: Annotated[Path, tyro.conf.Positional]  # a run folder
+
+    def __call__(self) -> None:
+        import ganfold
+
+        print(ganfold.report(self.run))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        The exit code: 0 done, 2 the user's mistake, 130 and 143 stopped by Ctrl-C and SIGTERM.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if words[:1] == ["train"] and len(words) > 1 and not words[1].startswith("-"):
+            return _train(words[1], words)
+        names = "; ".join(f"{name} ({what})" for name, (_, _, what) in GANS.items())
+        Train.__doc__ = (Train.__doc__ or "").replace("{names}", names)
+        verbs: dict[str, Callable[..., Any]] = {
+            "check": Check,
+            "train": Train,
+            "sample": Sample,
+            "report": Report,
+        }
+        description = "A folder of images in; a trained, measured, usable generator out."
+        tyro.extras.subcommand_cli_from_dict(
+            verbs, prog="ganfold", description=description, args=words, config=CONFIG
+        )()
+    except GanfoldError as error:
+        print(f"ganfold: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _train(gan: str, words: list[str]) -> int:
+    """`ganfold train NAME ...`: its flags are the fields of the GAN's `Config` and of `Settings`."""
+    kind = find(gan)
+    from ganfold.training.settings import Settings
+    from ganfold.training.train import train
+
+    flags = make_dataclass(
+        "flags",
+        [
+            (
+                "data",
+                Annotated[str, tyro.conf.arg(help="a folder, zip, array file, hub id, or a bundled set")],
+            ),
+            ("config", kind.config_class),
+            ("settings", Settings),
+            ("out", Annotated[Path | None, tyro.conf.arg(help="the run's folder [runs/GAN-DATA]")], None),
+            (
+                "restart",
+                Annotated[bool, tyro.conf.arg(help="delete the run that is there and begin anew")],
+                False,
+            ),
+        ],
+        frozen=True,
+    )
+    said: Any = tyro.cli(
+        flags, prog=f"ganfold train {gan}", description=kind.__doc__ or "", args=words[2:], config=CONFIG
+    )
+    run = train(
+        gan,
+        said.data,
+        said.out,
+        restart=said.restart,
+        command=shlex.join(["ganfold", *(word for word in words if word != "--restart")]),
+        **asdict(said.config),
+        **asdict(said.settings),
+    )
+    return {"Ctrl-C": 130, "SIGTERM": 143}.get(run.stopped_by or "", 0)

@@ -1,0 +1,8 @@
+"""Any pictures in, one memory-mapped array out; and what is wrong with which file."""
+
+from ganfold.data.decode import Fit
+from ganfold.data.doctor import Finding, Findings
+from ganfold.data.imageset import BUNDLED, ImageSet, check, load
+from ganfold.data.sheet import contact_sheet
+
+__all__ = ["BUNDLED", "Finding", "Findings", "Fit", "ImageSet", "check", "contact_sheet", "load"]

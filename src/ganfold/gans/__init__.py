@@ -1,0 +1,29 @@
+"""The GANs, one file each. This table names them without importing torch."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from ganfold.errors import GanfoldError, did_you_mean
+
+if TYPE_CHECKING:
+    from ganfold.gans.contract import GAN
+
+GANS = {
+    "dcgan": ("ganfold.gans.dcgan", "DCGAN", "convolutional, Radford 2015; 16 to 256 px"),
+    "gan": ("ganfold.gans.gan", "MLPGAN", "the first, fully connected, Goodfellow 2014; for 28 px digits"),
+}
+
+
+def find(name: str) -> type[GAN]:
+    """The GAN of this name.
+
+    Raises:
+        GanfoldError: there is none; names the nearest.
+    """
+    if name not in GANS:
+        raise GanfoldError(f"there is no GAN {name!r}{did_you_mean(name, GANS)} (known: {', '.join(GANS)})")
+    module, cls, _ = GANS[name]
+    gan: type[GAN] = getattr(import_module(module), cls)
+    return gan

@@ -1,0 +1,102 @@
+"""What a GAN says and what it is handed: the whole contract between a GAN's file and the trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from ganfold.gans import noise
+
+Terms = dict[str, Tensor]
+
+
+class Batch(dict[str, Tensor]):
+    """One mini-batch: its fields by name, randomness of its own, and a place for statistics to report.
+
+    Images are float32 (B, C, H, W) in [-1, 1]; labels int64 (B,). The trainer sets `key` anew before each
+    phase, so that what `normal` and `uniform` give follows from (seed, step, phase) and the image's place in
+    the batch over all ranks.
+    """
+
+    def __init__(self, fields: dict[str, Tensor], rows: Tensor) -> None:
+        super().__init__(fields)
+        self.rows = rows  # (B,) int64: places in the batch joined over all ranks
+        self.stats: Terms = {}
+        self._keys: Iterator[int] = iter(())
+
+    def begin(self, *words: int | str) -> None:
+        """Start a phase: new randomness, no statistics. The trainer's to call."""
+        self.stats = {}
+        self._keys = (noise.key_of(*words, call) for call in range(2**31))
+
+    def normal(self, *shape: int) -> Tensor:
+        """Fresh standard normal numbers, (B, *shape)."""
+        return noise.normal(next(self._keys), self.rows, *shape)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Fresh uniform numbers in (0, 1), (B, *shape)."""
+        return noise.uniform(next(self._keys), self.rows, *shape)
+
+    def watch(self, name: str, value: Tensor) -> None:
+        """Report the mean of a scalar under this name; it trains nothing."""
+        self.stats[name] = value.detach()
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One update: a loss that trains exactly the weights which the named optimizer owns."""
+
+    loss: Callable[[Batch], Terms]  # batch -> {term: scalar}; the trainer adds the terms and logs each
+    optimizer: str  # key into `GAN.optimizers`; every other weight is frozen meanwhile
+    rounds: int = 1  # updates a step; each after the first sees a fresh batch (a critic's n_critic)
+    every: int = 1  # only each n-th step (lazy regularisers)
+    early: Callable[[Batch], dict[str, Tensor]] | None = None
+    """The first half of this phase's forward pass, run at the start of the step: fields for the batch. The
+    phase itself differentiates through them, the others see them as constants. A fake made here is made once
+    a step: D judges the very images through which G then learns."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the networks are built for."""
+
+    channels: int  # 1 grey, 3 RGB, 4 RGBA
+    resolution: int  # height and width in pixels
+    classes: int = 0  # number of labels; 0 without labels
+
+
+class GAN(nn.Module):
+    """A GAN: networks as attributes, then `optimizers`, `phases` and `sample`. No I/O, no devices, no loops.
+
+    A subclass has a frozen dataclass `Config` with the paper's values as defaults (`batch` among them), and
+    builds its networks for `shape`, on the CPU, initialised as its paper says.
+    """
+
+    config_class: type[Any]  # the dataclass `Config` of its file
+    averaged: tuple[str, ...] = ("G",)  # the networks whose running average makes the samples
+    optimizers: dict[str, Optimizer]
+    phases: list[Phase]
+    latent: tuple[int, ...]  # shape of one z, without the batch
+
+    def __init__(self, config: Any, shape: Shape) -> None:
+        super().__init__()
+        self.config, self.shape = config, shape
+
+    @staticmethod
+    def resolution(native: int) -> int:
+        """The resolution to train at when the user names none and the images have `native` pixels a side."""
+        raise NotImplementedError
+
+    def sample(self, z: Tensor) -> Tensor:
+        """Images in [-1, 1], (B, C, H, W), of latents (B, *latent)."""
+        raise NotImplementedError
+
+
+def adam(weights: Iterable[nn.Parameter], lr: float, betas: tuple[float, float]) -> Adam:
+    """Adam as PyTorch has it, in one fused pass over the weights."""
+    return torch.optim.Adam(weights, lr=lr, betas=betas, fused=True)

@@ -1,0 +1,121 @@
+"""DCGAN: Radford, Metz, Chintala 2015, "Unsupervised Representation Learning with Deep Convolutional
+Generative Adversarial Networks", arXiv:1511.06434."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganfold.errors import GanfoldError
+from ganfold.gans.contract import GAN, Batch, Phase, Shape, Terms, adam
+
+
+@dataclass(frozen=True)
+class Config:
+    batch: int = 128  # images a step, over all ranks together (sec. 4)
+    z_dim: int = 100  # dimensions of the latent z (fig. 1; there uniform, here normal as is usual now)
+    width: int = 64  # channels of the layer next to the image; doubles with each halving (fig. 1: 128)
+    lr: float = 2e-4  # Adam's learning rate (sec. 4)
+    betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2 (sec. 4)
+    label_smoothing: float = 0.0  # one-sided: D is asked for 1 - this on reals (Salimans 2016, sec. 3.4)
+    input_noise: float = 0.0  # deviation of normal noise added to all that D sees (Sonderby 2016, sec. 3)
+
+
+class Generator(nn.Sequential):
+    """z (B, z_dim) -> images (B, C, R, R) in (-1, 1): transposed convolutions 4-2-1 (sec. 3, fig. 1)."""
+
+    def __init__(self, z_dim: int, width: int, shape: Shape) -> None:
+        widths = _widths(width, shape)[::-1]  # from 4x4 up
+        layers = [nn.Unflatten(1, (z_dim, 1, 1)), nn.ConvTranspose2d(z_dim, widths[0], 4, 1, 0, bias=False)]
+        for before, after in pairwise(widths):
+            layers += [nn.BatchNorm2d(before), nn.ReLU(True)]
+            layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False)]
+        layers += [nn.BatchNorm2d(widths[-1]), nn.ReLU(True)]
+        layers += [nn.ConvTranspose2d(widths[-1], shape.channels, 4, 2, 1, bias=False), nn.Tanh()]
+        super().__init__(*layers)
+
+
+class Discriminator(nn.Sequential):
+    """Images (B, C, R, R) -> one logit each (B,): strided convolutions 4-2-1, no pooling, no dense layer."""
+
+    def __init__(self, width: int, shape: Shape) -> None:
+        widths = _widths(width, shape)  # from the image down to 4x4
+        layers: list[nn.Module] = [
+            nn.Conv2d(shape.channels, width, 4, 2, 1, bias=False),
+            nn.LeakyReLU(0.2, True),
+        ]
+        for before, after in pairwise(widths):
+            layers += [
+                nn.Conv2d(before, after, 4, 2, 1, bias=False),
+                nn.BatchNorm2d(after),
+                nn.LeakyReLU(0.2, True),
+            ]
+        super().__init__(*layers, nn.Conv2d(widths[-1], 1, 4, 1, 0, bias=False), nn.Flatten(0))
+
+
+def _widths(width: int, shape: Shape) -> list[int]:
+    """Channels at R/2, R/4, ... 4 pixels."""
+    if shape.resolution not in (16, 32, 64, 128, 256):
+        raise GanfoldError(f"dcgan makes images of 16, 32, 64, 128 or 256 pixels a side, not {shape.resolution}")
+    return [width << halving for halving in range(shape.resolution.bit_length() - 3)]
+
+
+def _initialise(module: nn.Module) -> None:
+    """Weights N(0, 0.02) (sec. 4); BatchNorm's N(1, 0.02) and 0, as in the authors' code."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+        nn.init.zeros_(module.bias)
+
+
+class DCGAN(GAN):
+    config_class = Config
+
+    def __init__(self, config: Config, shape: Shape) -> None:
+        super().__init__(config, shape)
+        self.G = Generator(config.z_dim, config.width, shape)
+        self.D = Discriminator(config.width, shape)
+        self.apply(_initialise)
+        self.latent = (config.z_dim,)
+        self.optimizers = {
+            "D": adam(self.D.parameters(), config.lr, config.betas),
+            "G": adam(self.G.parameters(), config.lr, config.betas),
+        }
+        self.phases = [Phase(self.discriminator, "D"), Phase(self.generator, "G", early=self.fake)]
+
+    @staticmethod
+    def resolution(native: int) -> int:
+        """The paper's 64, or for smaller images the power of two below 1.2 times their size, at least 16."""
+        return min(64, max(16, 1 << (int(native * 1.2).bit_length() - 1)))
+
+    def fake(self, batch: Batch) -> Terms:
+        return {"fake": self.G(batch.normal(*self.latent))}
+
+    def discriminator(self, batch: Batch) -> Terms:  # Goodfellow 2014, eq. 1; reals and fakes in separate
+        real = self.judge(batch, batch["image"])  # batches, each with its own BatchNorm statistics
+        fake = self.judge(batch, batch["fake"])
+        batch.watch("D(x)", real.sigmoid().mean())
+        batch.watch("D(G(z)) before", fake.sigmoid().mean())
+        smoothing = self.config.label_smoothing  # cross-entropy to 1 - s is softplus(-logit) + s * logit
+        return {
+            "real": F.softplus(-real).mean() + smoothing * real.mean(),  # -log D(x)
+            "fake": F.softplus(fake).mean(),  # -log(1 - D(G(z)))
+        }
+
+    def generator(self, batch: Batch) -> Terms:  # the non-saturating loss, Goodfellow 2014, sec. 3
+        fake = self.judge(batch, batch["fake"])
+        batch.watch("D(G(z)) after", fake.sigmoid().mean())
+        return {"fake": F.softplus(-fake).mean()}  # -log D(G(z))
+
+    def judge(self, batch: Batch, images: Tensor) -> Tensor:
+        """D's logits (B,)."""
+        if self.config.input_noise:
+            images = images + self.config.input_noise * batch.normal(*images.shape[1:])
+        return self.D(images)
+
+    def sample(self, z: Tensor) -> Tensor:
+        return self.G(z)

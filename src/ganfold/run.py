@@ -1,0 +1,119 @@
+"""A trained run: the folder that `train` wrote, and the images that its generator makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganfold.errors import GanfoldError
+from ganfold.files import read_json
+from ganfold.gans import find, noise
+from ganfold.gans.contract import GAN, Shape
+from ganfold.training import checkpoint
+
+CHUNK = 32  # images generated at once: always the same number, since another could change the last bits
+
+
+class Run:
+    """A run folder, opened to sample from.
+
+    Raises:
+        GanfoldError: the folder is not one that `train` wrote.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not (self.path / "config.json").is_file():
+            what = "is not a run folder (it has no config.json)" if self.path.exists() else "does not exist"
+            raise GanfoldError(f"{path} {what}: give the folder that `ganfold train --out` wrote")
+        self.config: dict[str, Any] = read_json(self.path / "config.json")
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, {self.config['gan']}, {self.config['data']['source']})"
+
+    @cached_property
+    def gan(self) -> GAN:
+        """The GAN with its averaged generator, from the newest checkpoint, on the CPU, in evaluation mode.
+
+        Raises:
+            GanfoldError: there is no checkpoint yet, or it is damaged.
+        """
+        found = checkpoint.checkpoints(self.path / "checkpoints")
+        if not found:
+            raise GanfoldError(f"{self.path} holds no checkpoint yet: let `ganfold train` run for a while")
+        tensors, _ = checkpoint.load(found[-1])
+        gan = build(self.config)
+        gan.load_state_dict(
+            {n.removeprefix("gan."): t for n, t in tensors.items() if n.startswith("gan.")}
+            | {n.removeprefix("average."): t for n, t in tensors.items() if n.startswith("average.")}
+        )
+        return gan.eval().requires_grad_(False)
+
+    @property
+    def stopped_by(self) -> str | None:
+        """ "Ctrl-C" or "SIGTERM" where that ended the last training, else None."""
+        path = self.path / "state.json"
+        state = read_json(path) if path.exists() else {}
+        return state["why"] if state.get("status") == "stopped" else None
+
+    def sample(self, count: int, seed: int = 0, start: int = 0) -> np.ndarray:
+        """Images `start` to `start + count` of the endless row that the seed names.
+
+        Returns:
+            uint8 (count, H, W, C). Image `i` of a seed is the same image whatever `count` and `start`.
+
+        Raises:
+            GanfoldError: `count` or `start` is negative.
+        """
+        if count < 0 or start < 0:
+            raise GanfoldError(f"count and start must be 0 or more, not {count} and {start}")
+        return generate(self.gan.sample, self.gan.latent, seed, count, start)
+
+    def report(self) -> Path:
+        """Write `report.html` into the run's folder, and return its path."""
+        from ganfold.report import report
+
+        return report(self.path)
+
+
+def build(config: dict[str, Any]) -> GAN:
+    """The GAN that a `config.json` describes, with fresh weights from its seed, on the CPU."""
+    kind, data = find(config["gan"]), config["data"]
+    known = {field.name for field in fields(kind.config_class)}
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in config["config"].items() if k in known}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config["settings"]["seed"])
+        return kind(kind.config_class(**values), Shape(data["channels"], data["resolution"], len(data["classes"])))
+
+
+@torch.inference_mode()
+def generate(
+    sample: Callable[[Tensor], Tensor],
+    latent: tuple[int, ...],
+    seed: int,
+    count: int,
+    start: int = 0,
+    device: str | torch.device = "cpu",
+) -> np.ndarray:
+    """Images `start` to `start + count` of a seed, uint8 (count, H, W, C), by whole chunks aligned at 0."""
+    key = noise.key_of(seed, "sample")
+    first, last = start // CHUNK * CHUNK, start + count
+    parts = []
+    for begin in range(first, max(last, first + 1), CHUNK):
+        rows = torch.arange(begin, begin + CHUNK, device=device)
+        images = sample(noise.normal(key, rows, *latent)).float()
+        pixels = images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+        parts.append(pixels.permute(0, 2, 3, 1).cpu().numpy()[max(0, start - begin) : last - begin])
+    return np.concatenate(parts)
+
+
+def load(path: str | Path) -> Run:
+    """Open a run folder; see `Run`."""
+    return Run(path)

@@ -1,0 +1,82 @@
+"""Checkpoints: one safetensors file each, with the counters as JSON in its header and a digest over everything."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ganfold.errors import GanfoldError
+from ganfold.files import write_atomically
+
+KEPT = 2
+
+
+def save(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> Path:
+    """Write `folder/step-<step>.safetensors` atomically, then delete all but the last two.
+
+    Raises:
+        GanfoldError: no space, or the folder cannot be written; the earlier checkpoints stand untouched.
+    """
+    path = folder / f"step-{step:09d}.safetensors"
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(state, sort_keys=True)
+    header = {"state": text, "digest": _digest(tensors, text)}
+
+    def write(temporary: Path) -> None:
+        try:
+            save_file(tensors, temporary, header)
+        except SafetensorError as error:  # the Rust side wraps the operating system's errors in its own
+            number = _errno(str(error))
+            raise OSError(number, str(error)) from error
+
+    write_atomically(path, write)
+    for old in checkpoints(folder)[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of a run, oldest first."""
+    return sorted(folder.glob("step-*.safetensors"))
+
+
+def load(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors whose name begins with `prefix`, and the state, of a checkpoint, verified to the last bit.
+
+    Raises:
+        GanfoldError: the file is cut short, altered or not a checkpoint; says which file to move away.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        text = header["state"]
+        if header["digest"] != _digest(tensors, text):
+            raise ValueError("its content does not match its digest")
+        return {n: t for n, t in tensors.items() if n.startswith(prefix)}, json.loads(text)
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        earlier = [p for p in checkpoints(path.parent) if p < path]
+        remedy = f"delete it to go on from {earlier[-1].name}" if earlier else "no earlier one is left: begin anew"
+        raise GanfoldError(f"the checkpoint {path} is damaged ({error}): {remedy}") from error
+
+
+def _digest(tensors: dict[str, Tensor], text: str) -> str:
+    digest = hashlib.blake2b(text.encode(), digest_size=16)
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _errno(message: str) -> int:
+    """The number in Rust's "... (os error 28)"; 5, an I/O error, where there is none."""
+    _, found, rest = message.rpartition("os error ")
+    return int(rest.split(")")[0]) if found else 5

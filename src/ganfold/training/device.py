@@ -1,0 +1,53 @@
+"""Which device to train on, and whether it really has bf16."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import torch
+
+from ganfold.errors import GanfoldError
+
+
+def choose(name: str, local_rank: int = 0) -> torch.device:
+    """The device of this name; `auto` is CUDA, else Apple's MPS, else the CPU.
+
+    Raises:
+        GanfoldError: this machine, or this build of PyTorch, has none of that kind.
+    """
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(kind for kind, here in present.items() if here)
+    if not present[name]:
+        raise GanfoldError(f"--device {name}: PyTorch {torch.__version__} finds none here; leave it out, or give cpu")
+    return torch.device(name, local_rank) if name == "cuda" else torch.device(name)
+
+
+def check_bf16(device: torch.device) -> None:
+    """Raise GanfoldError where bf16 would be emulated: slower than fp32, and less exact."""
+    if device.type == "cuda":
+        real = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        real = device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    if not real:
+        raise GanfoldError(f"--precision bf16: this {device.type} has no bf16 arithmetic; use fp32")
+
+
+def describe(device: torch.device) -> dict[str, object]:
+    """What a figure's reader must know of the machine."""
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "cpu": _cpu_name(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

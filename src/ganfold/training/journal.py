@@ -1,0 +1,113 @@
+"""What a run tells while it trains: log.jsonl, TensorBoard, sample grids, state.json, the console."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from tensorboardX import SummaryWriter
+
+from ganfold import pictures
+from ganfold.files import write_json
+
+GRID = 64  # samples in a grid
+
+
+class Journal:
+    """The written record of a run, by the one rank that writes (`quiet` ranks have none of this)."""
+
+    def __init__(self, out: Path, *, progress: bool) -> None:
+        self.out = out
+        self.console = Console(quiet=not progress, highlight=False, soft_wrap=True)
+        self._progress = Progress(
+            TextColumn("{task.fields[clock]}"),
+            BarColumn(None),
+            TextColumn("{task.fields[speed]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not (progress and sys.stdout.isatty()),
+            expand=True,
+        )
+        self._task: TaskID | None = None
+
+    def open(self, *, log_bytes: int, step: int) -> None:
+        """Begin, or go on at a checkpoint: what was logged after it is cut off, since it will come again."""
+        self._log = open(self.out / "log.jsonl", "ab")  # noqa: SIM115  closed in `close`
+        self._log.truncate(log_bytes)
+        self._log.seek(log_bytes)
+        self._board = SummaryWriter(str(self.out / "tensorboard"), purge_step=step)
+        self._task = self._progress.add_task("", total=1.0, clock="", speed="")
+        self._progress.start()
+
+    @property
+    def log_bytes(self) -> int:
+        """The length of the log, for the checkpoint."""
+        return self._log.tell()
+
+    def say(self, sentence: str) -> None:
+        """One line on the console, above the bar."""
+        self._progress.console.print(sentence, markup=False)
+
+    def tick(self, share: float, kimg: float, images_per_second: float) -> None:
+        """Move the bar."""
+        assert self._task is not None
+        self._progress.update(
+            self._task, completed=share, clock=f"{kimg:,.1f} kimg", speed=f"{images_per_second:,.0f} images/s"
+        )
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Write one report's figures everywhere."""
+        self._log.write((json.dumps(row) + "\n").encode())
+        self._log.flush()
+        for name, value in row.items():
+            if name not in ("step", "kimg"):
+                self._board.add_scalar(name, value, row["step"])
+        shown = [n for n in row if n.startswith(("Loss_", "D("))]
+        figures = "  ".join(f"{name} {row[name]:.3f}" for name in shown)
+        self.say(f"{row['kimg']:9,.1f} kimg  {figures}  {row['images/s']:,.0f} images/s")
+
+    def grid(self, samples: np.ndarray, kimg: float, step: int) -> None:
+        """Keep the grid of the fixed latents: `samples/<kimg>.png` and TensorBoard."""
+        picture = pictures.grid(samples, scale=_scale(samples))
+        pictures.save_png(picture, self.out / "samples" / f"{kimg:010.3f}.png", {"kimg": f"{kimg:g}"})
+        pixels = np.asarray(picture)
+        self._board.add_image("samples", pixels, step, dataformats="HWC" if pixels.ndim == 3 else "HW")
+
+    def state(self, images: int, step: int, minutes: float, status: str, why: str) -> None:
+        write_json(
+            self.out / "state.json",
+            {"images": images, "step": step, "minutes": minutes, "status": status, "why": why},
+        )
+
+    def film(self) -> None:
+        """Join the grids into `progress.webp`."""
+        frames = [path for path in sorted((self.out / "samples").glob("*.png")) if path.stem != "reals"]
+        if len(frames) > 1:
+            pictures.film(frames, self.out / "progress.webp")
+
+    def close(self) -> None:
+        self._progress.stop()
+        if self._task is not None:
+            self._log.flush()
+            os.fsync(self._log.fileno())
+            self._log.close()
+            self._board.close()
+
+
+def real_grid(images: np.ndarray, out: Path) -> None:
+    """Write `samples/reals.png`: real images (N, C, H, W) to compare with."""
+    reals = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+    pictures.save_png(pictures.grid(reals, scale=_scale(reals)), out / "samples" / "reals.png", None)
+
+
+def _scale(images: np.ndarray) -> int:
+    """Enlarge small images to about 64 pixels a side, so that a grid of them can be seen."""
+    return max(1, 64 // images.shape[1])

@@ -1,0 +1,54 @@
+"""Means of scalars that stay on the device until a report asks for them."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+class Meter:
+    """Sums of named scalars, a vector for each group of them that is added together."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+        self._names: dict[str, list[str]] = {}
+
+    def add(self, group: str, scalars: dict[str, Tensor]) -> None:
+        """Add one observation of the group's scalars; they must be the same ones each time."""
+        values = torch.stack([value.detach().float().reshape(()) for value in scalars.values()])
+        if group in self._sums:
+            self._sums[group] += values
+        else:
+            self._sums[group], self._names[group] = values, list(scalars)
+        self._counts[group] = self._counts.get(group, 0) + 1
+
+    def not_finite(self) -> list[str]:
+        """The names whose sum holds an infinity or a NaN (which a sum never loses again). Waits for the device."""
+        return [name for name, value in self.means().items() if not math.isfinite(value)]
+
+    def means(self) -> dict[str, float]:
+        """The mean of each scalar since the last `clear`. Waits for the device."""
+        return {
+            name: total / self._counts[group]
+            for group, sums in self._sums.items()
+            for name, total in zip(self._names[group], sums.tolist(), strict=True)
+        }
+
+    def sums(self) -> list[Tensor]:
+        """The sums themselves, to be averaged over ranks."""
+        return list(self._sums.values())
+
+    def clear(self) -> None:
+        self.__init__()  # type: ignore[misc]
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, object]]:
+        """Tensors and JSON for a checkpoint."""
+        return dict(self._sums), {"counts": self._counts, "names": self._names}
+
+    def load(self, sums: dict[str, Tensor], state: dict[str, dict[str, object]], device: torch.device) -> None:
+        self._sums = {group: tensor.to(device) for group, tensor in sums.items()}
+        self._counts = dict(state["counts"])  # type: ignore[arg-type]
+        self._names = dict(state["names"])  # type: ignore[arg-type]

@@ -1,0 +1,452 @@
+"""`ganfold.train`: one call from a folder of images to a run; the same call again goes on where it stopped."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import ganfold
+from ganfold import data as ganfold_data
+from ganfold.data import ImageSet
+from ganfold.errors import GanfoldError, did_you_mean
+from ganfold.files import read_json, unwritable, write_json
+from ganfold.gans import find
+from ganfold.gans.contract import GAN
+from ganfold.run import Run, build, generate
+from ganfold.training import checkpoint, device
+from ganfold.training.batches import Batches
+from ganfold.training.journal import GRID, Journal, real_grid
+from ganfold.training.ranks import Ranks, has_batch_norm
+from ganfold.training.settings import FREE_TO_CHANGE, Settings
+from ganfold.training.trainer import Trainer
+
+OURS = ("config.json", "state.json", "data.json", "log.jsonl", "contact.png", "progress.webp", "report.html",
+        "samples", "checkpoints", "tensorboard")  # fmt: skip
+"""All that a run folder may hold of ours: what `restart` deletes."""
+FINITE_CHECK_STEPS = 64  # on a device that would have to be waited for
+STOP_CHECK_STEPS = 8  # with several ranks, which must agree to stop
+
+
+def train(
+    gan: str,
+    data: str | Path,
+    out: str | Path | None = None,
+    *,
+    restart: bool = False,
+    progress: bool = True,
+    command: str | None = None,
+    **options: Any,
+) -> Run:
+    """Train a GAN on images, or go on with a run that was stopped.
+
+    Args:
+        gan: its name, e.g. "dcgan" (`ganfold.gans.GANS` has them all).
+        data: a folder, zip, array file, hub id or bundled set; see `ganfold.data.load`.
+        out: the run's folder [runs/GAN-DATA]; made if it is not there. If it holds a run with the same settings,
+            that goes on.
+        restart: delete the run that is there and begin anew.
+        progress: print to the console.
+        command: how to repeat this, for the record; by default this call as a command line.
+        options: any field of the GAN's `Config` (`lr=1e-4`) or of `Settings` (`kimg=500, seed=1`).
+
+    Returns:
+        The run, ready to sample from.
+
+    Raises:
+        GanfoldError: bad input, a damaged checkpoint, a full disk, or training that became non-finite.
+    """
+    out = Path(out or Path("runs", f"{gan}-{Path(data).stem}"))
+    kind = find(gan)
+    config, settings = _split(kind, gan, options)
+    command = command or _command(gan, data, out, options)
+    where = device.choose(settings.device)
+    ranks = Ranks(where.type)
+    if ranks.world > 1 and where.type == "cuda":
+        where = device.choose("cuda", ranks.local)
+    if settings.precision == "bf16":
+        device.check_bf16(where)
+    journal = Journal(out, progress=progress and ranks.first)
+    try:
+        if restart and ranks.first:
+            _delete_run(out)
+        ranks.wait()
+        wanted = {"gan": gan, "config": asdict(config), "settings": asdict(settings)}
+        if before := _earlier(out, wanted):
+            state = read_json(out / "state.json") if (out / "state.json").exists() else {}
+            if settings.is_spent(state.get("images", 0), state.get("minutes", 0.0)):
+                journal.say(f"{out} is done: {state['images'] / 1000:,.1f} kimg. For more, raise --kimg or --minutes.")
+                return Run(out)
+        images = _images(kind, data, settings, ranks, progress)
+        record = _record(wanted, images, command, where, before)
+        _same_data(out, before, record)
+        if ranks.first:
+            _write_record(out, record, images)
+        ranks.wait()
+        with _one_sentence(out):
+            trainer = _trainer(record, config.batch, settings, images, where, ranks)
+            _Loop(trainer, journal, out, settings, command, ranks).run(images)
+    finally:
+        journal.close()
+        ranks.close()
+    return Run(out)
+
+
+class _Loop:
+    """Steps until the budget is spent or somebody stops it, with reports and checkpoints on the way."""
+
+    def __init__(
+        self, trainer: Trainer, journal: Journal, out: Path, settings: Settings, command: str, ranks: Ranks
+    ) -> None:
+        self.trainer, self.journal, self.out, self.settings, self.ranks = (
+            trainer,
+            journal,
+            out,
+            settings,
+            ranks,
+        )
+        self.command = command
+        self.spent = 0.0  # seconds of training before this call
+        self.begun = time.monotonic()
+        self.reported = (self.begun, 0)  # when, and at how many images
+
+    def run(self, images: ImageSet) -> None:
+        trainer, journal = self.trainer, self.journal
+        log_bytes = self._resume()
+        if self.ranks.first:
+            journal.open(log_bytes=log_bytes, step=trainer.steps)
+            self._announce(images, resumed=trainer.steps > 0)
+            if trainer.steps == 0:
+                self._grid()
+        saved = self.begun = time.monotonic()
+        self.reported = (self.begun, trainer.images)
+        with _stop_signal() as stop:
+            status, why = "done", "the budget is spent"
+            while not self._budget_spent():
+                due = _next_report(trainer.images, self.settings.report_kimg)
+                trainer.step()
+                if trainer.device.type == "cpu" or trainer.steps % FINITE_CHECK_STEPS == 0:
+                    self._check_finite()
+                if trainer.images >= due:
+                    self._report()
+                if self._agreed(time.monotonic() - saved >= 60 * self.settings.checkpoint_minutes):
+                    self._save("running", "")
+                    saved = time.monotonic()
+                if self._agreed(bool(stop)):
+                    status, why = "stopped", stop[0] if stop else "another rank was stopped"
+                    break
+            self._check_finite()
+            self._save(status, why)
+        if self.ranks.first:
+            self._end(status, why)
+
+    @property
+    def minutes(self) -> float:
+        return (self.spent + time.monotonic() - self.begun) / 60
+
+    def _budget_spent(self) -> bool:
+        return self.settings.is_spent(self.trainer.images, 0) or self._agreed(
+            self.settings.is_spent(self.trainer.images, self.minutes)
+        )
+
+    def _agreed(self, flag: bool) -> bool:
+        """Whether any rank says so; asked only now and then, since ranks must wait for each other to answer."""
+        if self.ranks.world == 1:
+            return flag
+        return self.trainer.steps % STOP_CHECK_STEPS == 0 and self.ranks.any(flag, self.trainer.device)
+
+    def _resume(self) -> int:
+        found = checkpoint.checkpoints(self.out / "checkpoints")
+        if not found:
+            return 0
+        tensors, state = checkpoint.load(found[-1])
+        self.trainer.load(tensors, state)
+        self.spent = state["seconds"]
+        log_bytes: int = state["log_bytes"]
+        return log_bytes
+
+    def _announce(self, images: ImageSet, resumed: bool) -> None:
+        trainer, settings = self.trainer, self.settings
+        budget = " or ".join(
+            ([f"{settings.budget_kimg:,g} kimg"] if math.isfinite(settings.budget_kimg) else [])
+            + ([f"{settings.minutes:g} minutes"] if settings.minutes else [])
+        )
+        weights = ", ".join(
+            f"{name} {sum(p.numel() for p in network.parameters()) / 1e6:.1f} M"
+            for name, network in trainer.gan.named_children()
+        )
+        self.journal.say(
+            f"{'Going on at ' + format(trainer.images / 1000, ',.1f') + ' kimg' if resumed else 'Training'} "
+            f"on {trainer.device}: {len(images.train):,} images of {images.resolution} px, {weights} weights, "
+            f"until {budget}. Ctrl-C stops and saves."
+        )
+        if self.ranks.world > 1 and has_batch_norm(trainer.gan) and not settings.sync_bn:
+            share = trainer.batches.size // self.ranks.world
+            self.journal.say(
+                f"BatchNorm sees each rank's own {share} images, not the joined {trainer.batches.size}: "
+                "not the same training as on one rank; --sync-bn joins them."
+            )
+
+    def _check_finite(self) -> None:
+        if wrong := self.trainer.meter.not_finite():
+            found = checkpoint.checkpoints(self.out / "checkpoints")
+            if self.ranks.first:
+                self.journal.state(self.trainer.images, self.trainer.steps, self.minutes, "failed", "non-finite")
+            kept = f"the last good state is kept ({found[-1]})" if found else "no checkpoint had been written yet"
+            raise GanfoldError(
+                f"{', '.join(wrong)} became infinite or NaN before {self.trainer.images / 1000:,.1f} kimg, "
+                f"so training stopped; {kept}: try a lower --lr, --precision fp32, or another --seed with --restart"
+            )
+
+    def _report(self) -> None:
+        trainer, now = self.trainer, time.monotonic()
+        self.ranks.average(trainer.meter.sums())
+        self._check_finite()
+        when, images = self.reported
+        speed = (trainer.images - images) / (now - when)
+        if self.ranks.first:
+            row = {"step": trainer.steps, "kimg": trainer.images / 1000, **trainer.meter.means()}
+            self.journal.log(row | {"images/s": round(speed, 1), "minutes": round(self.minutes, 3)})
+            self._grid()
+            shares = [trainer.images / 1000 / self.settings.budget_kimg]
+            if self.settings.minutes:
+                shares.append(self.minutes / self.settings.minutes)
+            self.journal.tick(max(shares), trainer.images / 1000, speed)
+        trainer.meter.clear()
+        self.reported = (now, trainer.images)
+
+    def _grid(self) -> None:
+        trainer = self.trainer
+        samples = generate(trainer.sample, trainer.gan.latent, self.settings.seed, GRID, device=trainer.device)
+        self.journal.grid(samples, trainer.images / 1000, trainer.steps)
+
+    def _save(self, status: str, why: str) -> None:
+        trainer = self.trainer
+        self.ranks.average(trainer.meter.sums())
+        self.ranks.broadcast(trainer.gan.buffers())
+        if self.ranks.first:
+            tensors, state = trainer.state()
+            state |= {"seconds": self.minutes * 60, "log_bytes": self.journal.log_bytes}
+            checkpoint.save(self.out / "checkpoints", trainer.steps, tensors, state)
+            self.journal.state(trainer.images, trainer.steps, self.minutes, status, why)
+
+    def _end(self, status: str, why: str) -> None:
+        self.journal.film()
+        kimg = f"{self.trainer.images / 1000:,.1f} kimg"
+        if status == "stopped":
+            self.journal.say(
+                f"Stopped by {why} and saved at {kimg}. To go on, give the same command:\n  {self.command}"
+            )
+        else:
+            self.journal.say(
+                f"Done: {kimg} in {self.minutes:,.1f} minutes.\n"
+                f"  ganfold sample {shlex.quote(str(self.out))} --out grid.png\n"
+                f"  ganfold report {shlex.quote(str(self.out))}"
+            )
+
+
+def _split(kind: type[GAN], gan: str, options: dict[str, Any]) -> tuple[Any, Settings]:
+    """The GAN's `Config` and the `Settings` that the options give, checked."""
+    mine = {field.name for field in fields(kind.config_class)}
+    common = {field.name for field in fields(Settings)}
+    for name in options:
+        if name not in mine | common:
+            raise GanfoldError(f"{gan} has no option {name!r}{did_you_mean(name, mine | common)}")
+    config = kind.config_class(**{k: v for k, v in options.items() if k in mine})
+    for name, value in asdict(config).items():
+        least = 2 if name == "batch" else 1 if isinstance(value, int) else 0
+        below = 1 if name in ("betas", "label_smoothing") else math.inf
+        for number in value if isinstance(value, tuple) else (value,):
+            if not isinstance(number, str) and not least <= number < below:
+                limit = f" and below {below}" if math.isfinite(below) else ""
+                raise GanfoldError(f"{name} must be {least} or more{limit}, not {number}")
+    return config, Settings(**{k: v for k, v in options.items() if k in common})
+
+
+def _earlier(out: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
+    """The `config.json` of the run in `out`, or None where there is none.
+
+    Raises:
+        GanfoldError: the folder is something else, or a run with other hyper-parameters.
+    """
+    if not (out / "config.json").exists():
+        if out.is_file() or (out.is_dir() and any(p.suffix != ".tmp" for p in out.iterdir())):
+            raise GanfoldError(f"{out} exists and is not a run: give --out a new or empty folder")
+        return None
+    before: dict[str, Any] = read_json(out / "config.json")
+    for part in ("gan", "config", "settings"):
+        old, new = before.get(part), _plain(wanted[part])
+        if part == "gan":
+            old, new = {"gan": old}, {"gan": new}
+        assert isinstance(old, dict)
+        for name in new:
+            if name not in FREE_TO_CHANGE and old.get(name) != new[name]:
+                raise GanfoldError(
+                    f"{out} was trained with {name} = {old.get(name)} and you ask for {new[name]}: give the old value "
+                    "to go on, another --out, or --restart to delete it and begin anew"
+                )
+    return before
+
+
+def _images(kind: type[GAN], data: str | Path, settings: Settings, ranks: Ranks, progress: bool) -> ImageSet:
+    """The prepared images; one rank prepares them, the others find them in the cache."""
+    for turn in (True, False):
+        if ranks.first == turn:
+            images = ganfold_data.load(
+                data,
+                resolution=settings.resolution or kind.resolution,
+                channels=settings.channels,
+                fit=settings.fit,
+                held_out=settings.held_out,
+                progress=progress and ranks.first,
+            )
+        ranks.wait()
+    return images
+
+
+def _record(
+    wanted: dict[str, Any], images: ImageSet, command: str, where: torch.device, before: dict[str, Any] | None
+) -> dict[str, Any]:
+    """What `config.json` holds: all that is needed to build the GAN again and to repeat the run."""
+    return {
+        "ganfold": ganfold.__version__,
+        **wanted,
+        "data": {
+            "source": images.source,
+            "fingerprint": images.fingerprint,
+            "images": len(images.train),
+            "held_out": len(images.held_out),
+            "resolution": images.resolution,
+            "channels": images.channels,
+            "classes": list(images.classes),
+        },
+        "machine": device.describe(where),
+        "command": command,
+        "started": before["started"] if before else datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _same_data(out: Path, before: dict[str, Any] | None, record: dict[str, Any]) -> None:
+    if before and before["data"]["fingerprint"] != record["data"]["fingerprint"]:
+        raise GanfoldError(
+            f"{out} was trained on other images than {record['data']['source']} holds now: restore them, "
+            "give another --out, or --restart to delete the run and begin anew"
+        )
+
+
+def _write_record(out: Path, record: dict[str, Any], images: ImageSet) -> None:
+    try:
+        (out / "samples").mkdir(parents=True, exist_ok=True)
+        write_json(out / "config.json", record)
+        write_json(out / "data.json", images.findings.to_json())
+        ganfold_data.contact_sheet(images, out / "contact.png")
+        chosen = np.random.default_rng(record["settings"]["seed"]).permutation(images.train)[:GRID]
+        real_grid(images.images[chosen], out)
+    except OSError as error:
+        raise unwritable(out, error) from error
+
+
+def _trainer(
+    record: dict[str, Any],
+    batch: int,
+    settings: Settings,
+    images: ImageSet,
+    where: torch.device,
+    ranks: Ranks,
+) -> Trainer:
+    batches = Batches(images, seed=settings.seed, size=batch, ranks=ranks, device=where, flips=settings.flips)
+    gan = build(record)
+    if settings.sync_bn and ranks.world > 1:
+        if where.type != "cuda":
+            raise GanfoldError("--sync-bn needs CUDA devices: PyTorch has no synchronised BatchNorm elsewhere")
+        gan = torch.nn.SyncBatchNorm.convert_sync_batchnorm(gan)  # type: ignore[no-untyped-call]
+    if settings.compile:
+        for network in gan.children():
+            network.compile()
+    return Trainer(
+        gan,
+        batches,
+        seed=settings.seed,
+        device=where,
+        ranks=ranks,
+        ema_images=settings.ema_kimg * 1000,
+        bf16=settings.precision == "bf16",
+    )
+
+
+def _next_report(images: int, report_kimg: float) -> float:
+    """The number of images at which to report next: every `report_kimg` a hundred times, then ever rarer."""
+    base = report_kimg * 1000
+    interval = base * 2 ** max(0, math.floor(math.log2(max(images, 1) / (100 * base))) + 1)
+    return float((math.floor(images / interval) + 1) * interval)
+
+
+@contextmanager
+def _stop_signal() -> Iterator[list[str]]:
+    """A list that receives the name of the first Ctrl-C or SIGTERM; a second one acts as it would without us."""
+    received: list[str] = []
+    earlier: dict[signal.Signals, Any] = {}
+
+    def note(number: int, _: Any) -> None:
+        received.append("Ctrl-C" if number == signal.SIGINT else "SIGTERM")
+        signal.signal(number, earlier[signal.Signals(number)])
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            earlier[number] = signal.signal(number, note)
+    except ValueError:  # not the main thread: whoever started it must stop it
+        pass
+    try:
+        yield received
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _one_sentence(out: Path) -> Iterator[None]:
+    """Turn what the machine refuses into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(out, error) from error
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise GanfoldError("out of memory: give a smaller --batch, --width or --resolution") from error
+
+
+def _delete_run(out: Path) -> None:
+    if not out.exists():
+        return
+    Run(out)  # refuses a folder that is not a run
+    for name in OURS:
+        path = out / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _command(gan: str, data: str | Path, out: Path, options: dict[str, Any]) -> str:
+    words = ["ganfold", "train", gan, "--data", str(data), "--out", str(out)]
+    for name, value in options.items():
+        flag = "--" + name.replace("_", "-")
+        if isinstance(value, bool):
+            words += [flag] if value else []
+        elif value is not None:
+            words += [flag, *map(str, value if isinstance(value, tuple | list) else [value])]
+    return shlex.join(words)
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON would give it back."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value

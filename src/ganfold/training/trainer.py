@@ -1,0 +1,166 @@
+"""The only training loop's step: it runs any GAN's phases, and owns all that a GAN's file must not know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganfold.gans.contract import GAN, Batch, Phase
+from ganfold.training.average import Average
+from ganfold.training.batches import Batches
+from ganfold.training.meter import Meter
+from ganfold.training.ranks import Ranks
+
+
+class Trainer:
+    """A GAN, its batches, its optimizers' steps and its averages; `step` makes one step of it.
+
+    Everything random follows from (seed, step, phase), everything else is in `state`, so that a trainer which
+    loads the state of another goes on as that one would have.
+    """
+
+    def __init__(
+        self,
+        gan: GAN,
+        batches: Batches,
+        *,
+        seed: int,
+        device: torch.device,
+        ranks: Ranks,
+        ema_images: float,
+        bf16: bool = False,
+    ) -> None:
+        gan.to(device)
+        self.gan = gan.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self.batches, self.seed, self.device, self.ranks, self.bf16 = batches, seed, device, ranks, bf16
+        ranks.broadcast([*gan.parameters(), *gan.buffers()])
+        self.averages = {name: Average(getattr(gan, name), ema_images) for name in gan.averaged}
+        self.meter = Meter()
+        self.steps = self.draws = 0
+        self._owned = {name: _weights(optimizer) for name, optimizer in gan.optimizers.items()}
+        gan.requires_grad_(False)
+
+    @property
+    def images(self) -> int:
+        """Real images seen, over all ranks: the clock."""
+        return self.draws * self.batches.size
+
+    def step(self) -> None:
+        """Run every phase that is due, in order; then move the averages. Never waits for the device."""
+        before = self.images
+        batch = self._draw()
+        early = {}
+        for number, phase in enumerate(self.gan.phases):
+            if phase.early and self.steps % phase.every == 0:
+                batch.begin(self.seed, "early", self.steps, number)
+                with self._training(phase), self._autocast():
+                    early[number] = phase.early(batch)
+                batch.update({name: value.detach() for name, value in early[number].items()})
+        for number, phase in enumerate(self.gan.phases):
+            for turn in range(phase.rounds if self.steps % phase.every == 0 else 0):
+                batch = self._draw() if turn else batch
+                batch.update(early.get(number, {}))
+                batch.begin(self.seed, "phase", self.steps, number, turn)
+                self._update(number, phase, batch)
+        for name, average in self.averages.items():
+            average.update(getattr(self.gan, name), self.images - before, self.images)
+        self.steps += 1
+
+    def _update(self, number: int, phase: Phase, batch: Batch) -> None:
+        optimizer, weights = self.gan.optimizers[phase.optimizer], self._owned[phase.optimizer]
+        with self._training(phase):
+            with self._autocast():
+                terms = phase.loss(batch)
+            loss = torch.stack([term.float() for term in terms.values()]).sum()
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        self.ranks.average(gradients)
+        optimizer.step()
+        first = all(earlier.optimizer != phase.optimizer for earlier in self.gan.phases[:number])
+        self.meter.add(
+            str(number),
+            ({f"Loss_{phase.optimizer}": loss} if first else {})
+            | {f"{phase.optimizer}/{term}": value for term, value in terms.items()}
+            | batch.stats
+            | ({f"grad_norm/{phase.optimizer}": nn.utils.get_total_norm(gradients)} if first else {}),
+        )
+
+    @contextmanager
+    def _training(self, phase: Phase) -> Iterator[None]:
+        """Meanwhile the phase's optimizer's weights take gradients; nothing else ever does."""
+        weights = self._owned[phase.optimizer]
+        for weight in weights:
+            weight.requires_grad_(True)
+        yield
+        for weight in weights:
+            weight.requires_grad_(False)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
+    def _draw(self) -> Batch:
+        self.draws += 1
+        return self.batches.draw(self.draws - 1)
+
+    @torch.no_grad()
+    def sample(self, z: Tensor) -> Tensor:
+        """Images in [-1, 1] by the averaged networks, of latents on the trainer's device."""
+        live = {name: getattr(self.gan, name) for name in self.averages}
+        for name, average in self.averages.items():
+            setattr(self.gan, name, average.network)
+        try:
+            return self.gan.sample(z)
+        finally:
+            for name, network in live.items():
+                setattr(self.gan, name, network)
+
+    # What follows is the checkpoint: tensors by name, and counters.
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that a trainer needs to go on, as tensors and JSON."""
+        sums, meter = self.meter.state()
+        tensors = {f"gan.{name}": value for name, value in self.gan.state_dict().items()}
+        for name, average in self.averages.items():
+            tensors |= {f"average.{name}.{key}": value for key, value in average.network.state_dict().items()}
+        for name, number, key, value in self._moments():
+            tensors[f"optimizer.{name}.{number}.{key}"] = value
+        tensors |= {f"meter.{group}": value for group, value in sums.items()}
+        return tensors, {"steps": self.steps, "draws": self.draws, "meter": meter}
+
+    def load(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Go on from another trainer's `state`."""
+        self.gan.load_state_dict(_below("gan.", tensors))
+        for name, average in self.averages.items():
+            average.network.load_state_dict(_below(f"average.{name}.", tensors))
+        for name, optimizer in self.gan.optimizers.items():
+            moments: dict[int, dict[str, Tensor]] = {}
+            for key, value in _below(f"optimizer.{name}.", tensors).items():
+                number, _, moment = key.partition(".")
+                moments.setdefault(int(number), {})[moment] = value
+            optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
+            for weight, loaded in optimizer.state.items():
+                for key, value in loaded.items():
+                    if value.shape == weight.shape:  # a fused step walks both in memory order: same layout
+                        loaded[key] = torch.empty_like(weight).copy_(value)
+        self.meter.load(_below("meter.", tensors), state["meter"], self.device)
+        self.steps, self.draws = state["steps"], state["draws"]
+
+    def _moments(self) -> Iterator[tuple[str, int, str, Tensor]]:
+        """Each optimizer's tensors, with its name and the number of the weight that they belong to."""
+        for name, optimizer in self.gan.optimizers.items():
+            for number, weight in enumerate(self._owned[name]):
+                for key, value in optimizer.state.get(weight, {}).items():
+                    yield name, number, key, value
+
+
+def _weights(optimizer: torch.optim.Optimizer) -> Sequence[nn.Parameter]:
+    return [weight for group in optimizer.param_groups for weight in group["params"]]
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
