@@ -174,8 +174,9 @@ def _plain(image: Image.Image) -> tuple[Image.Image, Seen]:
     seen = Seen(0)
     with suppress(Exception):  # a broken EXIF block says nothing about the pixels
         turn = image.getexif().get(0x0112, 1)
-        image = ImageOps.exif_transpose(image)
-        seen |= Seen.TURNED if turn in range(2, 9) else Seen(0)
+        if turn in range(2, 9):
+            image = ImageOps.exif_transpose(image)
+            seen |= Seen.TURNED
     if image.mode == "CMYK":
         seen |= Seen.CMYK
     if image.mode[0] in "IF":
@@ -184,7 +185,7 @@ def _plain(image: Image.Image) -> tuple[Image.Image, Seen]:
     grey = bool(_grey(image))
     clear = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
     if not clear:
-        return image.convert("L" if grey else "RGB"), seen
+        return _as(image, "L" if grey else "RGB"), seen
     if image.mode == "La":
         image = image.convert("LA")
     image = image.convert("RGBA")
@@ -216,7 +217,11 @@ def _channels(image: Image.Image, channels: int) -> Image.Image:
         return image.convert("RGBA")
     if image.mode in ("LA", "RGBA"):
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    return image.convert("L" if channels == 1 else "RGB")
+    return _as(image, "L" if channels == 1 else "RGB")
+
+
+def _as(image: Image.Image, mode: str) -> Image.Image:
+    return image if image.mode == mode else image.convert(mode)  # convert() copies even then
 
 
 def _fit(image: Image.Image, shape: Shape) -> Image.Image:

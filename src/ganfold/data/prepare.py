@@ -13,6 +13,7 @@ Everything is made in `building` and renamed into place, so a reader sees a whol
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -86,12 +87,8 @@ def prepare(
             (cache / part).mkdir(parents=True, exist_ok=True)
         with _building(cache) as folder:
             key = _Preparation(source, name, wanted, cache, folder, progress, workers).run()
-    except PermissionError as error:
-        raise GanfoldError(
-            f"cannot write the cache {cache}: set GANFOLD_CACHE to a folder that can be written"
-        ) from error
     except OSError as error:
-        if error.errno == 30:  # a read-only file system
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
             raise GanfoldError(
                 f"cannot write the cache {cache}: set GANFOLD_CACHE to a folder that can be written"
             ) from error
@@ -222,11 +219,10 @@ class _Preparation:
 
     def _reserve(self, images: Path, count: int, shape: Shape) -> None:
         """An images.npy of the final length, and the certainty that the disk can hold it."""
-        need = count * shape.channels * shape.resolution**2
-        free = shutil.disk_usage(self.folder).free
+        need, free = count * shape.channels * shape.resolution**2, shutil.disk_usage(self.folder).free
         if need > free:
             raise GanfoldError(
-                f"no space left for the cache {self.cache}: {need / 1e9:,.1f} GB are needed and {free / 1e9:,.1f} free; "
+                f"no space left for the cache {self.cache}: {need / 1e9:,.1f} GB needed, {free / 1e9:,.1f} free; "
                 "free some, or set GANFOLD_CACHE to a folder on another disk"
             )
         with open(images, "wb") as file:
@@ -360,10 +356,8 @@ def _held_out(digests: np.ndarray, labels: np.ndarray | None, fraction: float | 
     Each class keeps its image with the largest digest, so that none leaves training altogether.
     """
     count = len(digests)
-    if fraction is None:
-        many = 0 if count < FEW else min(round(0.1 * count), 5000)
-    else:
-        many = round(fraction * count)
+    usual = 0 if count < FEW else min(round(0.1 * count), 5000)
+    many = usual if fraction is None else round(fraction * count)
     order = np.lexsort((digests[:, 1], digests[:, 0]))
     groups = np.zeros(count, np.int64) if labels is None else labels
     _, last = np.unique(groups[order][::-1], return_index=True)
@@ -457,7 +451,6 @@ def _put(made: Path, place: Path, whole: Callable[[Path], bool]) -> None:
         if place.exists():
             if whole(place):
                 return
-            shutil.rmtree(tempfile.mkdtemp(dir=made.parent), ignore_errors=True)
             aside = made.parent / f"old-{place.name}"
             try:
                 os.replace(place, aside)

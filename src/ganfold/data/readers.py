@@ -54,11 +54,11 @@ class Packed:
 
     @cached_property
     def _open(self) -> tuple[BinaryIO, np.ndarray]:
-        return open(self.path, "rb"), np.load(self.table, mmap_mode="r")
+        return open(self.path, "rb"), np.asarray(np.load(self.table, mmap_mode="r"))  # np.memmap is slow to index
 
     def read(self, index: int) -> Raw:
         file, table = self._open
-        start, packed, size, method, crc = (int(value) for value in table[index])
+        start, packed, size, method, crc = table[index].tolist()
         if max(packed, size) > LARGEST:
             raise Unusable(f"decompression bomb: it unpacks to {max(packed, size):,} bytes")
         if method >= 0:

@@ -36,12 +36,12 @@ class Strings(Sequence[str]):
     """The texts that `write_strings` wrote, read one by one."""
 
     def __init__(self, path: Path) -> None:
-        self._offsets = np.load(path.with_suffix(".npy"), mmap_mode="r")
+        self._offsets = np.asarray(np.load(path.with_suffix(".npy"), mmap_mode="r"))  # np.memmap is slow to index
         file = path.with_suffix(".bin")
         if file.stat().st_size != self._offsets[-1]:
             raise ValueError(f"{file} is cut short")
         # an empty file cannot be mapped
-        self._bytes = np.memmap(file, np.uint8, "r") if self._offsets[-1] else np.zeros(0, np.uint8)
+        self._bytes = np.asarray(np.memmap(file, np.uint8, "r")) if self._offsets[-1] else np.zeros(0, np.uint8)
 
     def __len__(self) -> int:
         return len(self._offsets) - 1

@@ -84,7 +84,7 @@ def folder(path: Path) -> Source:
         write_strings(scratch / "names", pictures)
         found = Listing(Files(root, scratch / "names"), pictures, size=size, skipped=skipped)
         _classify(found)
-        _attach(found, names, str(path), lambda name: open(root / name, "rb"), scratch)
+        _attach(found, names, str(path), lambda name: (root / name).open("rb"), scratch)
         return found
 
     return Source(key_of("folder", root, digest.hexdigest(), skipped), listing)

@@ -91,11 +91,11 @@ def train(
         images = _images(kind, data, settings, ranks, progress)
         record = _record(wanted, images, command, where, before)
         _same_data(out, before, record)
-        if ranks.first:
-            _write_record(out, record, images)
-        ranks.wait()
         with _one_sentence(out):
             trainer = _trainer(record, config.batch, settings, images, where, ranks)
+            if ranks.first:  # only now: what cannot be trained leaves no folder behind
+                _write_record(out, record, images)
+            ranks.wait()
             _Loop(trainer, journal, out, settings, command, ranks).run(images)
     finally:
         journal.close()
@@ -346,15 +346,12 @@ def _same_data(out: Path, before: dict[str, Any] | None, record: dict[str, Any])
 
 
 def _write_record(out: Path, record: dict[str, Any], images: ImageSet) -> None:
-    try:
-        (out / "samples").mkdir(parents=True, exist_ok=True)
-        write_json(out / "config.json", record)
-        write_json(out / "data.json", images.findings.to_json())
-        ganfold_data.contact_sheet(images, out / "contact.png")
-        chosen = np.random.default_rng(record["settings"]["seed"]).permutation(images.train)[:GRID]
-        real_grid(images.images[chosen], out)
-    except OSError as error:
-        raise unwritable(out, error) from error
+    (out / "samples").mkdir(parents=True, exist_ok=True)
+    write_json(out / "config.json", record)
+    write_json(out / "data.json", images.findings.to_json())
+    ganfold_data.contact_sheet(images, out / "contact.png")
+    chosen = np.random.default_rng(record["settings"]["seed"]).permutation(images.train)[:GRID]
+    real_grid(images.images[chosen], out)
 
 
 def _trainer(

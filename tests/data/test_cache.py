@@ -1,0 +1,262 @@
+"""The cache: found again, shared, repaired, and never half written. And what is held out."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Load, Picture
+
+from ganfold import data
+from ganfold.data import decode, prepare, work
+from ganfold.data.imageset import find
+from ganfold.errors import GanfoldError
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Everything that is decoded while the test runs."""
+    seen: list[object] = []
+    convert = decode.convert
+
+    def spy(raw: decode.Raw, shape: decode.Shape) -> object:
+        seen.append(raw)
+        return convert(raw, shape)
+
+    monkeypatch.setattr(decode, "convert", spy)
+    return seen
+
+
+@pytest.fixture
+def noise(tmp_path: Path) -> Path:
+    """600 random images of 8 px in three classes, one of them with a single image."""
+    random = np.random.default_rng(0)
+    path = tmp_path / "noise.npz"
+    labels = np.arange(600) % 2
+    labels[17] = 2
+    np.savez(path, images=random.integers(0, 256, (600, 8, 8), np.uint8), labels=labels)
+    return path
+
+
+def test_the_second_time_nothing_is_decoded(photos: Path, load: Load, decoded: list[object]) -> None:
+    first = load(photos)
+    assert len(decoded) == 12
+    second = load(photos)
+    assert len(decoded) == 12
+    assert second.fingerprint == first.fingerprint
+    assert second.findings == first.findings
+    assert isinstance(second.images, np.memmap)
+    load(photos, resolution=lambda native: native // 2)
+    load(photos, resolution=lambda native: native // 2)
+    assert len(decoded) == 24
+
+
+def test_other_wishes_are_other_entries(photos: Path, load: Load) -> None:
+    shapes = [load(photos, **options).images.shape for options in ({}, {"channels": 1}, {"resolution": 16})]
+    assert shapes == [(12, 3, 32, 32), (12, 1, 32, 32), (12, 3, 16, 16)]
+    assert len(load(photos, held_out=0.5).held_out) == 6
+    assert len(load(photos).held_out) == 0
+
+
+def test_a_touched_folder_is_decoded_again_but_stored_once(
+    photos: Path, load: Load, cache: Path, decoded: list[object]
+) -> None:
+    first = load(photos)
+    os.utime(photos / "03.png", ns=(1, 1))
+    assert load(photos).fingerprint == first.fingerprint
+    assert len(decoded) == 24
+    assert len(list((cache / "content").iterdir())) == 1
+    assert len(list((cache / "index").iterdir())) == 2
+
+
+def test_a_changed_folder_is_seen(photos: Path, load: Load, picture: Picture) -> None:
+    first = load(photos)
+    picture(99).save(photos / "03.png")
+    second = load(photos)
+    assert second.fingerprint != first.fingerprint
+    assert (second.images[3] == np.asarray(picture(99)).transpose(2, 0, 1)).all()
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "names", "entry", "labels"])
+def test_a_damaged_entry_is_made_anew(damage: str, noise: Path, load: Load, cache: Path) -> None:
+    first = load(noise)
+    expected = np.array(first.images)
+    (content,), (index,) = (list((cache / part).iterdir()) for part in ("content", "index"))
+    path = {
+        "cut": content / "images.npy",
+        "gone": content / "images.npy",
+        "names": index / "names.bin",
+        "entry": index / "entry.json",
+        "labels": content / "labels.npy",
+    }[damage]
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-10])
+    again = load(noise)
+    assert again.fingerprint == first.fingerprint
+    assert (again.images == expected).all()
+    assert again.labels.tolist() == first.labels.tolist()
+    assert list(again.names) == [f"images[{i}]" for i in range(600)]
+
+
+def test_the_number_of_workers_changes_nothing(tmp_path: Path, picture: Picture) -> None:
+    folder = tmp_path / "s"
+    for i in range(700):
+        (folder / f"c{i % 3}").mkdir(parents=True, exist_ok=True)
+        picture(i // 2, 9 + i % 5, 12).save(folder / f"c{i % 3}" / f"{i:03}.png")
+    wanted = prepare.Wanted(16, None, "crop", None)
+    made = [prepare.prepare(find(folder), "s", wanted, tmp_path / f"cache{n}", workers=n) for n in (0, 1, 3)]
+    assert len({m.fingerprint for m in made}) == 1
+    assert made[0].findings == made[1].findings == made[2].findings
+    assert list(made[0].names) == list(made[2].names)
+
+
+def test_children_do_not_import_torch_nor_run_the_users_script(tmp_path: Path, photos: Path) -> None:
+    script = tmp_path / "script.py"  # no main guard, as users write it
+    script.write_text(
+        "import sys\nfrom pathlib import Path\nprint('run')\n"
+        "from ganfold.data import prepare, imageset\n"
+        f"source = imageset.find({str(photos)!r})\n"
+        "wanted = prepare.Wanted(None, None, 'crop', None)\n"
+        f"made = prepare.prepare(source, 's', wanted, Path({str(tmp_path / 'c')!r}), workers=2)\n"
+        "print(len(made.images), 'torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("run\n12 False\n", "")
+
+
+def test_two_at_once_both_succeed(noise: Path, cache: Path) -> None:
+    code = (
+        "from pathlib import Path; from ganfold.data import load; "
+        f"print(load({str(noise)!r}, cache=Path({str(cache)!r})).fingerprint)"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    said = {process.communicate(timeout=60)[0] for process in both}
+    assert [process.returncode for process in both] == [0, 0, 0]
+    assert len(said) == 1
+    assert list((cache / "building").iterdir()) == []
+    assert len(list((cache / "content").iterdir())) == 1
+
+
+def test_a_killed_preparation_harms_nothing(noise: Path, cache: Path, load: Load) -> None:
+    code = (
+        "import time; from pathlib import Path; from ganfold.data import load, prepare\n"
+        "def hang(*_): print('now', flush=True); time.sleep(60)\n"
+        "prepare._fingerprint = hang\n"
+        f"load({str(noise)!r}, cache=Path({str(cache)!r}))\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline() == "now\n"
+    before = len(list((cache / "building").iterdir()))
+    load(noise, channels=3)  # another one at work leaves the living one's folder alone
+    assert len(list((cache / "building").iterdir())) == before == 2
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert len(load(noise)) == 600
+    assert list((cache / "building").iterdir()) == []
+
+
+def test_children_end_with_their_parent(photos: Path, cache: Path) -> None:
+    code = (
+        "import os, sys; from ganfold.data import work\n"
+        "child = work._start(); child.stdout.read(1); print(child.pid, flush=True); os.kill(os.getpid(), 9)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    child = int(done.stdout)
+    for _ in range(100):
+        try:
+            if Path(f"/proc/{child}/stat").read_text().split()[2] == "Z":
+                return
+        except FileNotFoundError:
+            return
+        time.sleep(0.05)
+    pytest.fail("the child lives on")
+
+
+def test_a_full_disk_is_one_sentence(photos: Path, load: Load, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(block: work.Block) -> work.Done:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(work, "work", full)
+        with pytest.raises(GanfoldError, match=r"^no space left to write .*: free some, then"):
+            load(photos)
+    assert list((cache / "building").iterdir()) == []
+    usage = shutil.disk_usage(cache)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+        with pytest.raises(GanfoldError, match=r"^no space left for the cache .* set GANFOLD_CACHE"):
+            load(photos)
+    assert list((cache / "building").iterdir()) == []
+    assert len(load(photos)) == 12
+
+
+def test_a_full_disk_in_a_child_comes_back(photos: Path, tmp_path: Path) -> None:
+    block = work.Block(
+        find(photos).list(tmp_path).reader, 0, np.arange(3), decode.Shape(16, 3, "crop"), Path("/dev/full"), 0
+    )
+    with pytest.raises(OSError, match="No space left") as caught:
+        list(work.run([block], 1))
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_a_cache_that_cannot_be_written(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(GanfoldError, match="set GANFOLD_CACHE to a folder that can be written"):
+        data.load(photos, cache=tmp_path / "file" / "cache")
+
+
+def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from ganfold.data.imageset import default_cache
+
+    monkeypatch.setenv("GANFOLD_CACHE", "/a/b")
+    assert default_cache() == Path("/a/b")
+    monkeypatch.delenv("GANFOLD_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/x")
+    assert default_cache() == Path("/x/ganfold")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/h")
+    assert default_cache() == Path("/h/.cache/ganfold")
+
+
+# ---- held out
+
+
+def test_a_tenth_is_held_out_from_500_on(noise: Path, load: Load, photos: Path) -> None:
+    images = load(noise)
+    assert len(images.held_out) == 60
+    assert sorted([*images.train.tolist(), *images.held_out.tolist()]) == list(range(600))
+    assert (np.diff(images.train) > 0).all()
+    assert (np.diff(images.held_out) > 0).all()
+    assert len(load(photos).held_out) == 0
+    assert len(load(photos, held_out=0.25).held_out) == 3
+    assert len(load(noise, held_out=0.0).held_out) == 0
+    assert 17 in load(noise, held_out=0.5).train  # the only one of its class
+
+
+def test_held_out_follows_from_the_content(noise: Path, load: Load, tmp_path: Path) -> None:
+    held = np.load(noise)
+    order = np.random.default_rng(1).permutation(600)
+    np.savez(tmp_path / "mixed.npz", images=held["images"][order], labels=held["labels"][order])
+    one, other = load(noise), load(tmp_path / "mixed.npz")
+    assert {one.images[i].tobytes() for i in one.held_out} == {other.images[i].tobytes() for i in other.held_out}
+
+
+def test_no_more_than_5000_are_held_out() -> None:
+    digests = np.random.default_rng(0).integers(0, 2**63, (60_000, 2)).astype(np.uint64)
+    assert len(prepare._held_out(digests, None, None)) == 5000
+
+
+def test_warnings_of_imbalance(noise: Path, load: Load) -> None:
+    assert load(noise).findings.warnings == ["the classes are out of balance: 0 has 300 images, 2 1"]

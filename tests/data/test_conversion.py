@@ -1,0 +1,145 @@
+"""Modes, sizes and channels: what a picture becomes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Load, Picture
+from PIL import Image
+
+from ganfold.data.doctor import Finding
+from ganfold.errors import GanfoldError
+
+
+def one(folder: Path, image: Image.Image, suffix: str = "png") -> Path:
+    folder.mkdir()
+    image.save(folder / f"x.{suffix}")
+    return folder
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P"])
+def test_grey_stays_one_channel(mode: str, tmp_path: Path, load: Load, picture: Picture) -> None:
+    grey = picture(1, mode="L").convert(mode)
+    images = load(one(tmp_path / "set", grey))
+    assert images.channels == 1
+    assert (images.images[0, 0] == np.asarray(grey.convert("L"))).all()
+    assert "all images are grey" in images.findings.choice
+
+
+def test_one_colour_picture_makes_all_colour(tmp_path: Path, load: Load, picture: Picture) -> None:
+    folder = one(tmp_path / "set", picture(1, mode="L"))
+    picture(2).save(folder / "y.png")
+    images = load(folder)
+    assert images.channels == 3
+    assert (images.images[0] == np.asarray(picture(1, mode="L"))).all()
+
+
+def test_channels_as_asked(tmp_path: Path, load: Load, picture: Picture) -> None:
+    folder = one(tmp_path / "set", picture(1))
+    assert load(folder, channels=1).images.shape == (1, 1, 32, 32)
+    four = load(folder, channels=4)
+    assert (four.images[0, 3] == 255).all()
+
+
+def test_transparency_lies_on_white_or_stays(tmp_path: Path, load: Load) -> None:
+    clear = np.zeros((16, 16, 4), np.uint8)
+    clear[:, :8] = (200, 0, 0, 255)
+    folder = one(tmp_path / "set", Image.fromarray(clear))
+    three = load(folder).images[0]
+    assert three[:, 0, 0].tolist() == [200, 0, 0]
+    assert three[:, 0, 15].tolist() == [255, 255, 255]
+    assert load(folder, channels=4).images[0, 3, 0].tolist() == [255] * 8 + [0] * 8
+
+
+def test_colours_hidden_under_transparency_do_not_bleed_in(tmp_path: Path, load: Load) -> None:
+    clear = np.zeros((64, 64, 4), np.uint8)
+    clear[..., 1] = 255  # green everywhere, but hidden
+    clear[:, 21:] = (255, 0, 0, 255)
+    image = load(one(tmp_path / "set", Image.fromarray(clear)), channels=4, resolution=16).images[0]
+    edge = image[:, 8, 5]
+    assert 0 < edge[3] < 255
+    assert edge[1] <= 2
+
+
+def test_opaque_alpha_is_no_transparency(tmp_path: Path, load: Load, picture: Picture) -> None:
+    images = load(one(tmp_path / "set", picture(1).convert("RGBA")))
+    assert images.findings.converted == {}
+    assert (images.images[0].transpose(1, 2, 0) == np.asarray(picture(1))).all()
+
+
+def test_floats_and_32_bits(tmp_path: Path, load: Load) -> None:
+    ramp = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
+    folder = tmp_path / "set"
+    folder.mkdir()
+    Image.fromarray(ramp).save(folder / "unit.tiff")
+    Image.fromarray(np.rint(ramp[::-1] * 255)).save(folder / "bytes.tiff")
+    Image.fromarray((ramp.T * 1e6 - 5e5).astype(np.int32)).save(folder / "wild.tiff")
+    images = load(folder)
+    by_name = {name: images.images[i, 0].astype(float) for i, name in enumerate(images.names)}
+    assert np.abs(by_name["unit.tiff"] - ramp * 255).max() <= 0.51
+    assert np.abs(by_name["bytes.tiff"] - ramp[::-1] * 255).max() <= 0.51
+    assert np.abs(by_name["wild.tiff"] - ramp.T * 255).max() <= 0.51
+    assert images.findings.repaired == [
+        Finding("wild.tiff", "values out of any usual range: its darkest is made black, its brightest white")
+    ]
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_not_square(fit: str, tmp_path: Path, load: Load) -> None:
+    thirds = np.repeat([[10], [120], [230]], 16, 0).repeat(16, 1).astype(np.uint8)  # 48 high, 16 wide
+    image = load(one(tmp_path / "set", Image.fromarray(thirds)), fit=fit, resolution=48).images[0, 0].astype(int)
+    column, row = image[:, 24], image[24]
+    if fit == "crop":
+        assert (image[8:40] == 120).all()  # at the edges Lanczos sees a little beyond them
+    elif fit == "pad":
+        assert (row[:15].tolist(), row[33:].tolist()) == ([0] * 15, [0] * 15)
+        assert (column[5], column[24], column[43]) == (10, 120, 230)
+    else:
+        assert (image[:, 0] == image[:, 47]).all()
+        assert (column[5], column[24], column[43]) == (10, 120, 230)
+
+
+def test_shrinking_is_antialiased(tmp_path: Path, load: Load) -> None:
+    checks = (np.indices((128, 128)).sum(0) % 2 * 255).astype(np.uint8)
+    image = load(one(tmp_path / "set", Image.fromarray(checks)), resolution=16).images[0, 0]
+    assert np.abs(image.astype(int) - 128).max() < 8  # grey, not a moiré of black and white
+
+
+def test_resolution_is_the_median_shorter_side_and_said(tmp_path: Path, load: Load, picture: Picture) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for i, side in enumerate((20, 80, 200)):
+        picture(i, side, side + 10).save(folder / f"{i}.png")
+    assert load(folder).resolution == 80
+    images = load(folder, resolution=lambda native: 64 if native == 80 else 0)
+    assert images.resolution == 64
+    assert "64 px: the median shorter side is 80 and the network makes 64" in images.findings.choice
+    assert images.findings.native == {"min": 20, "median": 80, "max": 200}
+    assert images.findings.converted["smaller than 64 px and enlarged, so they are blurred"] == 1
+    assert load(folder, resolution=8).findings.converted == {"not square, cropped to the middle square": 3}
+    assert "8 px: as asked; the median shorter side is 80" in load(folder, resolution=8).findings.choice
+
+
+def test_huge_pictures_default_to_the_largest_resolution(tmp_path: Path, load: Load, picture: Picture) -> None:
+    images = load(one(tmp_path / "set", picture(1, 1100, 1100, "L"), "bmp"))
+    assert images.resolution == 1024
+    assert "1,100, and 1,024 is the most" in images.findings.choice
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"resolution": 7}, "resolution 7 is out of range: 8 to 1,024 px"),
+        ({"resolution": 1025}, "resolution 1025 is out of range: 8 to 1,024 px"),
+        ({"resolution": lambda native: 4}, "resolution 4 is out of range: 8 to 1,024 px"),
+        ({"channels": 2}, "channels 2 is none of 1 (grey), 3 (colour), 4 (colour and transparency)"),
+        ({"fit": "corp"}, "fit 'corp' is none of crop, pad, stretch; did you mean 'crop'?"),
+        ({"held_out": 0.6}, "held-out 0.6 is out of range: a fraction from 0 to 0.5"),
+    ],
+)
+def test_arguments_out_of_range(options: dict[str, object], said: str, photos: Path, load: Load) -> None:
+    with pytest.raises(GanfoldError) as caught:
+        load(photos, **options)
+    assert str(caught.value) == said
