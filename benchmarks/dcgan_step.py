@@ -13,7 +13,9 @@ of G, of D), so matrix speed over that is the limit.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -30,11 +32,19 @@ from torch import Tensor, nn
 
 def plain(options: argparse.Namespace, data: Path) -> Callable[[], None]:
     """One step of the plain loop on random images."""
-    from ganfold.gans.contract import Shape
-    from ganfold.gans.dcgan import DCGAN, Config
-
-    gan = DCGAN(Config(width=options.width), Shape(3, options.resolution))
-    generator, discriminator = gan.G, nn.Sequential(gan.D, nn.Sigmoid())
+    halvings = int(math.log2(options.resolution)) - 3
+    widths = [options.width << k for k in range(halvings + 1)]
+    up: list[nn.Module] = [nn.ConvTranspose2d(100, widths[-1], 4, 1, 0, bias=False)]
+    down: list[nn.Module] = [nn.Conv2d(3, widths[0], 4, 2, 1, bias=False), nn.LeakyReLU(0.2, True)]
+    for wide, narrow in itertools.pairwise([*widths[::-1], 3]):
+        up += [nn.BatchNorm2d(wide), nn.ReLU(True), nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False)]
+    for narrow, wide in itertools.pairwise(widths):
+        down += [nn.Conv2d(narrow, wide, 4, 2, 1, bias=False), nn.BatchNorm2d(wide), nn.LeakyReLU(0.2, True)]
+    generator = nn.Sequential(*up, nn.Tanh())
+    discriminator = nn.Sequential(*down, nn.Conv2d(widths[-1], 1, 4, 1, 0, bias=False), nn.Sigmoid(), nn.Flatten(0))
+    for weight in [*generator.parameters(), *discriminator.parameters()]:
+        if weight.ndim == 4:
+            nn.init.normal_(weight, 0.0, 0.02)
     bce = nn.BCELoss()
     adam_d = torch.optim.Adam(discriminator.parameters(), 2e-4, (0.5, 0.999))
     adam_g = torch.optim.Adam(generator.parameters(), 2e-4, (0.5, 0.999))
@@ -48,7 +58,7 @@ def plain(options: argparse.Namespace, data: Path) -> Callable[[], None]:
         loss_real = bce(out, ones)
         loss_real.backward()
         out.mean().item()
-        fake = generator(torch.randn(options.batch, 100))
+        fake = generator(torch.randn(options.batch, 100, 1, 1))
         out = discriminator(fake.detach())
         loss_fake = bce(out, zeros)
         loss_fake.backward()
@@ -123,7 +133,7 @@ def flops(resolution: int, width: int) -> float:
     def count(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
             small = inputs[0] if isinstance(module, nn.ConvTranspose2d) else out
-            total[name] += 2 * module.weight.numel() * small.shape[2] * small.shape[3]  # type: ignore[operator]
+            total[name] += 2 * module.weight.numel() * math.prod(small.shape[2:])  # type: ignore[operator]
 
         return hook
 

@@ -30,8 +30,9 @@ from pathlib import Path
 from ganfold.data import load
 start = time.perf_counter()
 images = load(sys.argv[1], cache=Path(sys.argv[2]))
-print(f"{len(images):,} images {images.images.shape} in {time.perf_counter() - start:.1f} s, "
-      f"{images.findings.found / (time.perf_counter() - start):,.0f} images/s")
+seconds = time.perf_counter() - start
+rate = f", {images.findings.found / seconds:,.0f} images/s" if seconds > 1 else ""
+print(f"{len(images):,} images {images.images.shape} in {seconds:.3f} s{rate}")
 """
 
 

@@ -16,7 +16,7 @@ from ganfold.errors import GanfoldError
 
 if TYPE_CHECKING:
     from ganfold.data import check
-    from ganfold.report import report
+    from ganfold.reporting import report
     from ganfold.run import Run, load
     from ganfold.sampling import sample
     from ganfold.training.train import train
@@ -28,7 +28,7 @@ _HOMES = {
     "Run": "ganfold.run",
     "check": "ganfold.data",
     "load": "ganfold.run",
-    "report": "ganfold.report",
+    "report": "ganfold.reporting",
     "sample": "ganfold.sampling",
     "train": "ganfold.training.train",
 }

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganfold import checkpoint
 from ganfold.errors import GanfoldError
 from ganfold.files import read_json
 from ganfold.gans import find, noise
 from ganfold.gans.contract import GAN, Shape
-from ganfold.training import checkpoint
 
 CHUNK = 32  # images generated at once: always the same number, since another could change the last bits
 
@@ -78,7 +78,7 @@ class Run:
 
     def report(self) -> Path:
         """Write `report.html` into the run's folder, and return its path."""
-        from ganfold.report import report
+        from ganfold.reporting import report
 
         return report(self.path)
 

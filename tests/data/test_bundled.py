@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conftest import Load
 from PIL import Image
 
+from conftest import Load
 from ganfold import data
 
 

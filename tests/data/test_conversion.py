@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Load, Picture
 from PIL import Image
 
+from conftest import Load, Picture
 from ganfold.data.doctor import Finding
 from ganfold.errors import GanfoldError
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Load, Picture
 
+from conftest import Load, Picture
 from ganfold.data import Finding, hub
 from ganfold.errors import GanfoldError
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import struct
+import subprocess
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Load, Picture
 
+from conftest import Load, Picture
 from ganfold.data import Finding
 from ganfold.errors import GanfoldError
 
@@ -47,7 +49,7 @@ def test_first_level_folders_are_classes(tmp_path: Path, picture: Picture, load:
 
 def test_one_wrapping_folder_is_looked_through(tmp_path: Path, picture: Picture, load: Load) -> None:
     folder = fill(tmp_path / "s", picture, "w/v/dog/a.png", "w/v/cat/b.png")
-    (folder / "README.txt").write_text("hello")
+    (folder / ".git").mkdir()
     assert classes(load, folder) == {"w/v/dog/a.png": "dog", "w/v/cat/b.png": "cat"}
 
 
@@ -62,7 +64,7 @@ def test_a_single_folder_is_no_class(tmp_path: Path, picture: Picture, load: Loa
 def test_images_beside_sub_folders_mean_no_classes(tmp_path: Path, picture: Picture, load: Load) -> None:
     images = load(fill(tmp_path / "s", picture, "top.png", "a/a.png", "b/b.png"))
     assert images.labels is None
-    assert images.findings.notes == ["1 images lie outside of the 2 sub-folders, so these are not taken as classes."]
+    assert images.findings.notes == ["1 image outside of the sub-folders, so these are not taken as classes."]
 
 
 def test_train_and_test_are_not_classes(tmp_path: Path, picture: Picture, load: Load) -> None:
@@ -111,7 +113,7 @@ def test_metadata_jsonl_in_sub_folders_leaves_folder_classes(tmp_path: Path, pic
     assert images.classes == ("cat", "dog")
     assert images.attributes is not None
     assert images.attributes[0:3] == [{"hair": "ü"}, {}, {"hair": ["x", 1]}]
-    assert images.findings.notes == ["1 images have no row in the metadata (such as dog/b.png); they are used."]
+    assert images.findings.notes == ["1 image without a row in the metadata, used all the same (such as dog/b.png)."]
 
 
 def test_metadata_with_masks_trains_on_the_images_alone(tmp_path: Path, picture: Picture, load: Load) -> None:
@@ -260,7 +262,7 @@ def test_npz_class_names_and_duplicates(rgb: np.ndarray, tmp_path: Path, load: L
     images = load(tmp_path / "a.npz")
     assert images.classes == ("cat", "dog")
     assert images.findings.skipped == [Finding("images[4]", "duplicate: the same pixels as images[1]")]
-    assert "1 duplicates stand in different classes, such as images[4] and images[1]" in images.findings.warnings
+    assert "1 duplicate in different classes, such as images[4] and images[1]" in images.findings.warnings
 
 
 def test_npy(rgb: np.ndarray, tmp_path: Path, load: Load) -> None:
@@ -275,7 +277,7 @@ def test_arrays_that_cannot_be_used(rgb: np.ndarray, tmp_path: Path, load: Load)
     np.savez(path, images=rgb / 255)
     assert "is float64, not uint8 from 0 to 255: save (x * 255).round().astype('uint8')" in refused(load, path)
     np.savez(path, images=rgb[0])
-    assert refused(load, path)
+    assert "holds no usable image (images[0]: too small: 3 x 10 px" in refused(load, path)  # one picture is no set
     np.savez(path, images=rgb, labels=np.arange(6))
     assert "labels of" in refused(load, path)
     np.savez(path, images=rgb[..., :2])
@@ -379,3 +381,22 @@ def test_nothing_usable(tmp_path: Path, load: Load) -> None:
 
 def test_a_file_that_is_no_set(photos: Path, load: Load) -> None:
     assert "00.png is none of the files that can be read" in refused(load, photos / "00.png")
+
+
+def test_folders_deeper_than_pythons_stack(tmp_path: Path, picture: Picture, load: Load) -> None:
+    fill(tmp_path / "s", picture, "b.png", "c.png")
+    deep = str(tmp_path / "s")
+    for _ in range(1200):
+        deep += "/d"
+        os.mkdir(deep)
+    (tmp_path / "s" / "c.png").rename(deep + "/c.png")
+    try:
+        assert len(load(tmp_path / "s")) == 2
+    finally:
+        subprocess.run(["rm", "-rf", str(tmp_path / "s")], check=True)  # shutil.rmtree cannot
+
+
+def test_a_folder_that_holds_only_itself(tmp_path: Path, load: Load) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "s").symlink_to(tmp_path / "s")
+    assert refused(load, tmp_path / "s") == f"{tmp_path / 's'} holds no usable image (s: symlink loop)"

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Load, Picture
 from PIL import Image
 
+from conftest import Load, Picture
 from ganfold import data
 from ganfold.data import Finding
 
@@ -195,7 +195,7 @@ def test_the_console_names_some_and_counts_the_rest(tmp_path: Path, picture: Pic
         "Skipped 141:",
         "  empty file: z-empty.png",
         f"  not an image: {', '.join(f't{i:03}.png' for i in range(19))}, and 121 more in data.json",
-        "Warning: 1 images are few: expect the network to repeat them; 500 are a beginning.",
+        "Warning: only 1 image: expect the network to repeat them; 500 are a beginning.",
     ]
 
 
@@ -219,6 +219,6 @@ def test_contact_sheet_shows_the_classes(tmp_path: Path, picture: Picture, load:
     assert findings.classes == {"cats": 5, "dogs": 5}
     sheet = np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB")).astype(int)
     assert sheet.shape[0] == 2 * 66 + 2
-    assert abs(sheet[34, -200:, 0].min() - 100) < 2 or (sheet[34, :, 0] == 100).any()  # a cat in the first row
+    assert (sheet[34, :, 0] == 100).any()  # a cat in the first row
     assert (sheet[100, :, 0] == 200).any()  # a dog in the second
     assert not (sheet[34, :, 0] == 200).any()

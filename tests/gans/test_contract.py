@@ -157,7 +157,9 @@ def test_the_file_leaves_to_the_trainer_what_is_its(name: str) -> None:
         assert word not in code, f"{name} says {word}"
     assert len(text.splitlines()) <= 150
     imported = set(re.findall(r"^(?:from|import) (\S+)", code, flags=re.M))
-    allowed = re.compile(r"__future__|collections|dataclasses|itertools|math|typing|torch|ganfold\.(errors|gans|networks)")
+    allowed = re.compile(
+        r"__future__|collections|dataclasses|itertools|math|typing|torch|ganfold\.(errors|gans|networks)"
+    )
     assert all(allowed.match(module) for module in imported), imported
 
 

@@ -15,8 +15,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ganfold import checkpoint
 from ganfold.gans import GANS
-from ganfold.training import checkpoint
 
 
 def command(gan: str, data: Path, out: Path) -> list[str]:

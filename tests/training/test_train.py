@@ -16,9 +16,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import ganfold
-from ganfold import GanfoldError
+from ganfold import GanfoldError, checkpoint
 from ganfold.gans import GANS
-from ganfold.training import checkpoint
 from ganfold.training.settings import Settings
 from ganfold.training.train import _command, _next_report
 from ganfold.training.trainer import Trainer

@@ -51,7 +51,7 @@ class Findings:
     def lines(self) -> list[str]:
         """Plain sentences for the console."""
         held = f", {self.held_out:,} of them held out of training" if self.held_out else ""
-        lines = [f"{self.source}: {self.found:,} images found, {self.used:,} used{held}.", f"{self.choice}."]
+        lines = [f"{self.source}: {counted(self.found)} found, {self.used:,} used{held}.", f"{self.choice}."]
         if self.native and self.native["min"] != self.native["max"]:
             lines.append(
                 f"Shorter sides: {self.native['min']:,} to {self.native['max']:,} px, median {self.native['median']:,}."
@@ -69,14 +69,18 @@ class Findings:
         """Add the warnings that follow from the counts."""
         if self.used < FEW:
             self.warnings.append(
-                f"{self.used:,} images are few: expect the network to repeat them; {FEW:,} are a beginning"
+                f"only {counted(self.used)}: expect the network to repeat them; {FEW:,} are a beginning"
             )
         if self.classes:
             (small, few), (large, many) = (
                 choose(self.classes.items(), key=lambda item: item[1]) for choose in (min, max)
             )
             if many > IMBALANCE * few:
-                self.warnings.append(f"the classes are out of balance: {large} has {many:,} images, {small} {few:,}")
+                self.warnings.append(f"the classes are out of balance: {large} has {counted(many)}, {small} {few:,}")
+
+
+def counted(count: int, what: str = "image") -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def shown(name: str) -> str:

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from ganfold.data import arrays, hub, sheet, tree
+from ganfold.data.cache import default_cache
 from ganfold.data.decode import Fit
 from ganfold.data.doctor import Findings
-from ganfold.data.prepare import Wanted, _check_resolution, prepare
+from ganfold.data.prepare import Wanted, check_resolution, prepare
 from ganfold.data.source import Source
 from ganfold.data.strings import Rows
 from ganfold.errors import GanfoldError, did_you_mean
@@ -78,7 +79,7 @@ def load(
         GanfoldError: the source is not there or holds no usable picture, or an argument is out of range.
     """
     if isinstance(resolution, int):
-        _check_resolution(resolution)
+        check_resolution(resolution)
     if channels not in (None, 1, 3, 4):
         raise GanfoldError(f"channels {channels} is none of 1 (grey), 3 (colour), 4 (colour and transparency)")
     if fit not in ("crop", "pad", "stretch"):
@@ -134,13 +135,6 @@ def check(
     return images.findings
 
 
-def default_cache() -> Path:
-    """`$GANFOLD_CACHE`, else `ganfold` in the user's cache folder."""
-    if given := os.environ.get("GANFOLD_CACHE"):
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganfold"
-
-
 def find(source: str | Path) -> Source:
     """Which kind of source this is.
 
@@ -179,23 +173,36 @@ def _absent(source: str, path: Path) -> Source:
 
 
 def _folder(path: Path) -> Source:
-    while len(inside := [p for p in path.iterdir() if not p.name.startswith(".")]) == 1 and inside[0].is_dir():
-        path = inside[0]
-    inside.sort()
-    names = [p.name for p in inside]
+    inner = path
+    while len(names := _visible(inner)) == 1 and (inner / names[0]).is_dir() and not (inner / names[0]).is_symlink():
+        inner /= names[0]
     # of a set in parts the training part; another is had by giving its own path
-    if found := [p for p in inside if arrays.IDX.search(p.name)]:
-        return arrays.idx(next((p for p in found if p.name.startswith("train")), found[0]))
-    if found := [p for p in inside if re.fullmatch(r"data_batch_\d+\.bin", p.name)]:
+    if found := _matching(inner, names, arrays.IDX.pattern):
+        return arrays.idx(_training(found)[0])
+    if found := _matching(inner, names, r"^data_batch_\d+\.bin$"):
         return arrays.cifar(found)
-    if found := [p for p in inside if p.name.endswith("_X.bin")]:
-        return arrays.stl(next((p for p in found if p.name.startswith("train")), found[0]))
-    for kind, suffix in (("parquet", ".parquet"), ("webdataset", ".tar")):
-        found = [p for p in inside if p.name.endswith(suffix)]
-        found = found or (sorted((path / "data").glob("*" + suffix)) if "data" in names else [])
+    if found := _matching(inner, names, r"_X\.bin$"):
+        return arrays.stl(_training(found)[0])
+    for kind, suffix in (("parquet", r"\.parquet$"), ("webdataset", r"\.tar$")):
+        found = _matching(inner, names, suffix)
+        if not found and "data" in names and (inner / "data").is_dir():  # as the hub lays its sets out
+            found = _matching(inner / "data", _visible(inner / "data"), suffix)
         if found:
-            return hub.files(kind, [p for p in found if p.name.startswith("train")] or found)
+            return hub.files(kind, _training(found))
+    del names  # there may be millions
     return tree.folder(path)
+
+
+def _visible(folder: Path) -> list[str]:
+    return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+
+
+def _matching(folder: Path, names: list[str], pattern: str) -> list[Path]:
+    return [folder / name for name in names if re.search(pattern, name)]
+
+
+def _training(found: list[Path]) -> list[Path]:
+    return [path for path in found if path.name.startswith("train")] or found
 
 
 def _file(path: Path) -> Source:

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from ganfold.data.doctor import counted, shown
 from ganfold.data.source import Listing, sorted_classes
 from ganfold.errors import GanfoldError
 
@@ -78,7 +79,7 @@ def _report_missing(
         bare = [name for name in outside if name.startswith(tuple(scopes))]
         if bare:
             listing.notes.append(
-                f"{len(bare):,} images have no row in the metadata (such as {bare[0]}); they are used."
+                f"{counted(len(bare))} without a row in the metadata, used all the same (such as {shown(bare[0])})."
             )
 
 

@@ -1,15 +1,4 @@
-"""A source -> one uint8 array on disk, once: later calls find it in the cache.
-
-    <cache>/index/<key>/            one state of one source under one set of settings
-        entry.json                  which content, and the findings
-        names.bin .npy              where image i came from
-        rows.bin .npy               its metadata, if any
-    <cache>/content/<fingerprint>/  images.npy, labels.npy, held_out.npy: the same for all sources that hold the same
-    <cache>/native/<key>.json       the resolution of the source itself
-    <cache>/building/               what is being made; an interrupted one is removed by the next run
-
-Everything is made in `building` and renamed into place, so a reader sees a whole entry or none.
-"""
+"""A source -> one uint8 array on disk: looked over, decoded, cleared of duplicates, split, stored."""
 
 from __future__ import annotations
 
@@ -19,7 +8,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,15 +17,17 @@ from typing import Any
 import numpy as np
 
 from ganfold.data import work
+from ganfold.data.cache import Prepared, building, find_entry, native_of, store
 from ganfold.data.decode import Fit, Seen, Shape
-from ganfold.data.doctor import FEW, Finding, Findings, shown
+from ganfold.data.doctor import FEW, Finding, Findings, counted, shown
 from ganfold.data.source import Listing, Source, key_of
-from ganfold.data.strings import Strings, write_strings
+from ganfold.data.strings import write_strings
 from ganfold.errors import GanfoldError
 from ganfold.files import unwritable, write_json
 
 FORMAT = 1  # raised whenever the same source would be prepared differently, so that old entries are not found
-BLOCK = 256  # images handed to a worker at once
+BLOCK = 256  # images handed to a worker at once; fewer if their pixels take more than `BYTES`
+BYTES = 2**24
 HEADER = 128  # bytes before the pixels in images.npy
 LARGEST = 1024  # px
 
@@ -50,19 +40,6 @@ class Wanted:
     channels: int | None
     fit: Fit
     held_out: float | None
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """The opened cache entry."""
-
-    images: np.ndarray
-    labels: np.ndarray | None
-    held_out: np.ndarray
-    names: Strings
-    rows: Strings | None
-    fingerprint: str
-    findings: Findings
 
 
 def prepare(
@@ -79,56 +56,48 @@ def prepare(
     Raises:
         GanfoldError: nothing is usable, the wish cannot be met, or the cache cannot be written.
     """
-    native = _native(cache, source.key)
-    if native and (found := _open(cache, _key(source, wanted, native))):
+    native = native_of(cache, source.key)
+    if native and (found := find_entry(cache, _key(source, wanted, native))):
         return found
     try:
         for part in ("index", "content", "native", "building"):
             (cache / part).mkdir(parents=True, exist_ok=True)
-        with _building(cache) as folder:
-            key = _Preparation(source, name, wanted, cache, folder, progress, workers).run()
+        with building(cache) as folder:
+            (folder / "scratch").mkdir()
+            listing = source.list(folder / "scratch")
+            findings = Findings(source=name, found=len(listing.names), notes=listing.notes)
+            if workers is None:
+                workers = _workers(len(listing.names), listing.size)
+            key = _Preparation(source, wanted, cache, folder, listing, findings, workers, progress).run()
     except OSError as error:
+        if isinstance(error.filename, str | os.PathLike) and not Path(error.filename).is_relative_to(cache):
+            raise GanfoldError(f"cannot read {error.filename}: {error.strerror}") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
             raise GanfoldError(
                 f"cannot write the cache {cache}: set GANFOLD_CACHE to a folder that can be written"
             ) from error
         raise unwritable(cache, error) from error
-    made = _open(cache, key)
-    if not made:
+    made = find_entry(cache, key)
+    if not made:  # another process is clearing the cache
         raise GanfoldError(f"the cache entry in {cache} vanished while it was made: give the same command again")
     return made
 
 
+@dataclass
 class _Preparation:
     """One preparation from listing to cache entry."""
 
-    def __init__(
-        self,
-        source: Source,
-        name: str,
-        wanted: Wanted,
-        cache: Path,
-        folder: Path,
-        progress: bool,
-        workers: int | None,
-    ) -> None:
-        self.source, self.wanted, self.cache, self.folder, self.progress = (
-            source,
-            wanted,
-            cache,
-            folder,
-            progress,
-        )
-        self.findings = Findings(source=name)
-        self.scratch = folder / "scratch"
-        self.scratch.mkdir()
-        self.listing = source.list(self.scratch)
-        self.findings.notes += self.listing.notes
-        self.workers = workers if workers is not None else _workers(len(self.listing.names), self.listing.size)
+    source: Source
+    wanted: Wanted
+    cache: Path
+    folder: Path  # to build in
+    listing: Listing
+    findings: Findings
+    workers: int
+    progress: bool
 
     def run(self) -> str:
         listing, findings = self.listing, self.findings
-        findings.found = len(listing.names)
         faults: dict[int, str] = {}
         usable = np.ones(len(listing.names), bool) if listing.labels is None else listing.labels >= 0
         # First the headers alone: sizes and modes decide about the one shape that all get.
@@ -169,16 +138,13 @@ class _Preparation:
         count = len(indices)
         seen, sizes = np.zeros(count, np.uint8), np.zeros((count, 2), np.uint32)
         digests = np.zeros((count, 2), np.uint64)
+        at_once = min(BLOCK, 1 + count // (8 * self.workers + 1))  # all workers get some of few large photos
+        target = self.folder / "images.npy" if shape else None
+        if shape:
+            at_once = max(1, min(at_once, BYTES // (shape.channels * shape.resolution**2)))
         blocks = (
-            work.Block(
-                self.listing.reader,
-                slot,
-                indices[slot : slot + BLOCK],
-                shape,
-                self.folder / "images.npy" if shape else None,
-                HEADER,
-            )
-            for slot in range(0, count, BLOCK)
+            work.Block(self.listing.reader, slot, indices[slot : slot + at_once], shape, target, HEADER)
+            for slot in range(0, count, at_once)
         )
         with _bar(what, count, self.progress) as advance:
             for done in work.run(blocks, self.workers):
@@ -274,7 +240,9 @@ class _Preparation:
             if clash.any():
                 at = again[clash][0]
                 pair = f"{shown(listing.names[indices[at]])} and {shown(listing.names[indices[original[at]]])}"
-                findings.warnings.append(f"{int(clash.sum()):,} duplicates stand in different classes, such as {pair}")
+                findings.warnings.append(
+                    f"{counted(int(clash.sum()), 'duplicate')} in different classes, such as {pair}"
+                )
         held_out = _held_out(digests, labels, self.wanted.held_out)
         findings.used, findings.held_out = len(used), len(held_out)
         findings.warn()
@@ -297,17 +265,14 @@ class _Preparation:
         }
         (index / "entry.json").write_text(json.dumps(entry), encoding="utf-8")
         key = _key(self.source, self.wanted, findings.native["median"])
-        _sync(content)
-        _sync(index)
-        _put(content, self.cache / "content" / fingerprint, lambda there: _content(there, entry) is not None)
-        _put(index, self.cache / "index" / key, lambda there: False)
+        store(self.cache, key, content, index)
         return key
 
 
 def _workers(count: int, size: int) -> int:
-    """As many processes as cores, if the work is worth the quarter of a second that it takes to start them."""
+    """As many processes as cores, if the work outweighs the half second that they take to start."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores if cores > 1 and (count > 2000 or size > 2**25) else 0
+    return cores if cores > 1 and (count > 20_000 or size > 2**26) else 0
 
 
 def _resolution(wanted: int | Callable[[int], int] | None, native: int) -> tuple[int, str]:
@@ -318,12 +283,12 @@ def _resolution(wanted: int | Callable[[int], int] | None, native: int) -> tuple
     if not callable(wanted):
         return wanted, f"as asked; the median shorter side is {native:,}"
     resolution = wanted(native)
-    _check_resolution(resolution)
+    check_resolution(resolution)
     made = "makes it" if resolution == native else f"makes {resolution}"
     return resolution, f"the median shorter side is {native:,} and the network {made}"
 
 
-def _check_resolution(resolution: int) -> None:
+def check_resolution(resolution: int) -> None:
     if not 8 <= resolution <= LARGEST:
         raise GanfoldError(f"resolution {resolution} is out of range: 8 to {LARGEST:,} px")
 
@@ -410,98 +375,6 @@ def _key(source: Source, wanted: Wanted, native: int) -> str:
     asked = wanted.resolution if isinstance(wanted.resolution, int) else None
     resolution = asked or _resolution(wanted.resolution, native)
     return key_of("entry", source.key, FORMAT, resolution, wanted.channels, wanted.fit, wanted.held_out)
-
-
-def _native(cache: Path, key: str) -> int | None:
-    try:
-        return int(json.loads((cache / "native" / f"{key}.json").read_text()))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def _open(cache: Path, key: str) -> Prepared | None:
-    """The entry, or None if it is not there or damaged."""
-    index = cache / "index" / key
-    try:
-        entry = json.loads((index / "entry.json").read_text(encoding="utf-8"))
-        content = _content(cache / "content" / entry["fingerprint"], entry)
-        names = Strings(index / "names")
-        rows = Strings(index / "rows") if (index / "rows.npy").exists() else None
-        if content is None or len(names) != len(content[0]) or (rows and len(rows) != len(names)):
-            return None
-        return Prepared(*content, names, rows, entry["fingerprint"], Findings.from_json(entry["findings"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _content(folder: Path, entry: dict[str, Any]) -> tuple[np.ndarray, np.ndarray | None, np.ndarray] | None:
-    try:
-        images = np.load(folder / "images.npy", mmap_mode="r")
-        labels = np.load(folder / "labels.npy", mmap_mode="r") if entry["classes"] else None
-        held_out = np.load(folder / "held_out.npy")
-    except (OSError, ValueError):
-        return None
-    whole = list(images.shape) == entry["images"] and (labels is None or len(labels) == len(images))
-    return (images, labels, held_out) if whole else None
-
-
-def _put(made: Path, place: Path, whole: Callable[[Path], bool]) -> None:
-    """Rename `made` to `place`; what stands there already is kept if it is whole, else replaced."""
-    for _ in range(10):  # another process may do the same at the same time
-        if place.exists():
-            if whole(place):
-                return
-            aside = made.parent / f"old-{place.name}"
-            try:
-                os.replace(place, aside)
-            except FileNotFoundError:
-                continue
-            shutil.rmtree(aside, ignore_errors=True)
-        try:
-            os.replace(made, place)
-            return
-        except OSError:
-            if not place.exists():
-                raise
-
-
-def _sync(folder: Path) -> None:
-    for path in folder.iterdir():
-        with open(path, "rb+") as file:
-            os.fsync(file.fileno())
-
-
-@contextmanager
-def _building(cache: Path) -> Iterator[Path]:
-    """A folder to build in, locked while this process lives; the folders of dead ones are removed."""
-    place = cache / "building"
-    for lock in place.glob("*.lock"):
-        with open(lock, "rb") as file:
-            if _locked(file.fileno()):  # nobody holds it any more
-                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
-                lock.unlink(missing_ok=True)
-    handle, name = tempfile.mkstemp(suffix=".lock", dir=place)
-    _locked(handle)
-    folder = Path(name).with_suffix("")
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(handle)
-        os.unlink(name)
-
-
-def _locked(handle: int) -> bool:
-    if sys.platform == "win32":
-        return False
-    import fcntl
-
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import os
 import stat
 import struct
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -14,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ganfold.data.decode import Unusable
-from ganfold.data.doctor import Finding, shown
+from ganfold.data.doctor import Finding, counted, shown
 from ganfold.data.metadata import FILES, read_metadata
 from ganfold.data.readers import Files, Packed, Reader
 from ganfold.data.source import Listing, Source, key_of, sorted_classes, states
@@ -92,13 +93,15 @@ def folder(path: Path) -> Source:
 
 def _walk(root: Path, skipped: list[Finding]) -> Iterator[tuple[str, os.stat_result]]:
     """Every visible regular file below `root`, links followed, as (relative name, state)."""
-
-    def below(folder: str, ancestors: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, os.stat_result]]:
+    start = os.stat(root)
+    waiting: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ((start.st_dev, start.st_ino),))]
+    while waiting:
+        folder, ancestors = waiting.pop()
         try:
             entries = sorted(os.listdir(root / folder))
         except OSError as error:
             skipped.append(Finding(shown(folder or "."), f"unreadable: {error.strerror}"))
-            return
+            continue
         for entry in entries:
             if _hidden(entry):
                 continue
@@ -117,10 +120,7 @@ def _walk(root: Path, skipped: list[Finding]) -> Iterator[tuple[str, os.stat_res
             elif identity in ancestors:
                 skipped.append(Finding(shown(name), "symlink loop"))
             else:
-                yield from below(name, (*ancestors, identity))
-
-    state = os.stat(root)
-    yield from below("", ((state.st_dev, state.st_ino),))
+                waiting.append((name, (*ancestors, identity)))
 
 
 def _link_fault(path: str, error: OSError) -> str:
@@ -162,9 +162,7 @@ def _classify(listing: Listing) -> None:
         tops = {_part(name, depth) for name in listing.names}
     if None in tops and len(tops) > 2:
         outside = sum(_part(name, depth) is None for name in listing.names)
-        listing.notes.append(
-            f"{outside:,} images lie outside of the {len(tops) - 1:,} sub-folders, so these are not taken as classes."
-        )
+        listing.notes.append(f"{counted(outside)} outside of the sub-folders, so these are not taken as classes.")
     elif None not in tops and len(tops) > 1:
         listing.classes = sorted_classes(top for top in tops if top)
         number = {name: i for i, name in enumerate(listing.classes)}
@@ -222,7 +220,7 @@ def zipped(path: Path) -> Source:
             found,
             names,
             str(path),
-            lambda name: _unzipped(everything, names.index(name), name, path),
+            lambda name: _unzipped(everything, bisect_left(names, name), name, path),
             scratch,
         )
         return found

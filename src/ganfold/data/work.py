@@ -17,6 +17,7 @@ import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,6 @@ def run(blocks: Iterable[Block], workers: int) -> Iterator[Done]:
         process = _start()
         with lock:
             started.append(process)
-        idle.put(process)
         return process
 
     def ask(block: Block) -> list[Done]:
@@ -117,23 +117,26 @@ def run(blocks: Iterable[Block], workers: int) -> Iterator[Done]:
             pickle.UnpicklingError,
         ):  # it died: find the picture that kills it, leave it out
             process.kill()
-            _greeted(start())
+            successor = start()
+            _greeted(successor)
+            idle.put(successor)
             if len(block.indices) == 1:
                 return [work(replace(block, crashed=True))]
             half = len(block.indices) // 2
-            first = replace(block, indices=block.indices[:half])
-            return ask(first) + ask(replace(block, slot=block.slot + half, indices=block.indices[half:]))
+            one = replace(block, indices=block.indices[:half])
+            return ask(one) + ask(replace(block, slot=block.slot + half, indices=block.indices[half:]))
         idle.put(process)
         if isinstance(answer, Exception):
             raise answer
         return [answer]
 
     try:
-        for _ in range(workers):
-            start()
-        if not all(_greeted(process) for process in started):  # no usable interpreter to start
+        first = [start() for _ in range(workers)]
+        if not all(_greeted(process) for process in first):  # there is no interpreter that we could start
             yield from map(work, blocks)
             return
+        for process in first:
+            idle.put(process)
         with ThreadPoolExecutor(workers) as pool:
             waiting: set[Future[list[Done]]] = set()
             try:
@@ -154,7 +157,8 @@ def run(blocks: Iterable[Block], workers: int) -> Iterator[Done]:
             process.wait()
             for pipe in (process.stdin, process.stdout):
                 if pipe:
-                    pipe.close()
+                    with suppress(OSError):  # what was meant for a dead one cannot be flushed
+                        pipe.close()
 
 
 def _start() -> subprocess.Popen[bytes]:

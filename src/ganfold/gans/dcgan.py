@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ganfold.errors import GanfoldError
 from ganfold.gans.contract import GAN, Batch, Phase, Shape, Terms, adam
+from ganfold.networks.strided import Double, FromLatent, Halve, ToLogit
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,10 @@ class Generator(nn.Sequential):
 
     def __init__(self, z_dim: int, width: int, shape: Shape) -> None:
         widths = _widths(width, shape)[::-1]  # from 4x4 up
-        layers = [nn.Unflatten(1, (z_dim, 1, 1)), nn.ConvTranspose2d(z_dim, widths[0], 4, 1, 0, bias=False)]
-        for before, after in pairwise(widths):
-            layers += [nn.BatchNorm2d(before), nn.ReLU(True)]
-            layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False)]
-        layers += [nn.BatchNorm2d(widths[-1]), nn.ReLU(True)]
-        layers += [nn.ConvTranspose2d(widths[-1], shape.channels, 4, 2, 1, bias=False), nn.Tanh()]
-        super().__init__(*layers)
+        layers: list[nn.Module] = [FromLatent(z_dim, widths[0])]
+        for before, after in pairwise([*widths, shape.channels]):
+            layers += [nn.BatchNorm2d(before), nn.ReLU(True), Double(before, after)]
+        super().__init__(*layers, nn.Tanh())
 
 
 class Discriminator(nn.Sequential):
@@ -43,17 +41,10 @@ class Discriminator(nn.Sequential):
 
     def __init__(self, width: int, shape: Shape) -> None:
         widths = _widths(width, shape)  # from the image down to 4x4
-        layers: list[nn.Module] = [
-            nn.Conv2d(shape.channels, width, 4, 2, 1, bias=False),
-            nn.LeakyReLU(0.2, True),
-        ]
+        layers: list[nn.Module] = [Halve(shape.channels, width), nn.LeakyReLU(0.2, True)]
         for before, after in pairwise(widths):
-            layers += [
-                nn.Conv2d(before, after, 4, 2, 1, bias=False),
-                nn.BatchNorm2d(after),
-                nn.LeakyReLU(0.2, True),
-            ]
-        super().__init__(*layers, nn.Conv2d(widths[-1], 1, 4, 1, 0, bias=False), nn.Flatten(0))
+            layers += [Halve(before, after), nn.BatchNorm2d(after), nn.LeakyReLU(0.2, True)]
+        super().__init__(*layers, ToLogit(widths[-1]))
 
 
 def _widths(width: int, shape: Shape) -> list[int]:

@@ -36,7 +36,7 @@ class Ranks:
 
     def average(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its mean over ranks: one all-reduce of all of them laid end to end."""
-        if self.world > 1:
+        if self.world > 1 and tensors:
             flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
             dist.all_reduce(flat)
             flat /= self.world

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 import ganfold
+from ganfold import checkpoint
 from ganfold import data as ganfold_data
 from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError, did_you_mean
@@ -25,7 +26,7 @@ from ganfold.files import read_json, unwritable, write_json
 from ganfold.gans import find
 from ganfold.gans.contract import GAN
 from ganfold.run import Run, build, generate
-from ganfold.training import checkpoint, device
+from ganfold.training import device
 from ganfold.training.batches import Batches
 from ganfold.training.journal import GRID, Journal, real_grid
 from ganfold.training.ranks import Ranks, has_batch_norm

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from ganfold import checkpoint
 from ganfold.errors import GanfoldError
-from ganfold.training import checkpoint
 
 TENSORS = {"a": torch.arange(600.0).view(20, 30), "b": torch.tensor(3), "c": torch.empty(0)}
 STATE = {"steps": 7, "nested": {"x": [1, 2]}}
@@ -65,7 +65,7 @@ def test_every_single_flipped_byte_is_noticed(tmp_path: Path) -> None:
 def test_no_space_leaves_the_earlier_one_and_nothing_else(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, 1, TENSORS, STATE)
     code = (
-        "import resource, sys, torch; from pathlib import Path; from ganfold.training import checkpoint\n"
+        "import resource, sys, torch; from pathlib import Path; from ganfold import checkpoint\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))\n"
         "checkpoint.save(Path(sys.argv[1]), 2, {'big': torch.zeros(10**6)}, {})"
     )

@@ -1,0 +1,153 @@
+"""The convolutions of DCGAN and its kin, as matrix products where that is faster.
+
+All are PyTorch's modules with PyTorch's weights, and give what PyTorch's `forward` gives up to rounding; that
+`forward` stays in use wherever it is the faster one, and is the tests' reference. The gain is on the CPU, where
+oneDNN is slow on small maps with many channels: `benchmarks/dcgan_step.py`, `docs/gans/dcgan.md`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+WIDE = 256 * 512  # least number of input times output channels for which the matrix product wins,
+SMALL = 4  # on maps of at most so many pixels a side at the small end; measured
+
+
+class FromLatent(nn.ConvTranspose2d):
+    """z (B, z_dim) -> a first map (B, channels, 4, 4): a transposed convolution 4-1-0 of a map of one pixel, which
+    "could be called fully connected as it is just a matrix multiplication" (Radford 2015, sec. 3)."""
+
+    def __init__(self, z_dim: int, channels: int) -> None:
+        super().__init__(z_dim, channels, 4, 1, 0, bias=False)
+
+    def forward(self, z: Tensor, output_size: list[int] | None = None) -> Tensor:
+        return (z @ _rows(self.weight)).view(len(z), 4, 4, -1).permute(0, 3, 1, 2)
+
+
+class ToLogit(nn.Conv2d):
+    """The last map (B, channels, 4, 4) -> a logit each (B,): a convolution 4-1-0, likewise one product."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, 1, 4, 1, 0, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(0, 2, 3, 1).flatten(1) @ _rows(self.weight)[0]
+
+
+class Halve(nn.Conv2d):
+    """Convolution 4-2-1 without bias: (B, before, H, W) -> (B, after, H/2, W/2).
+
+    Where it is a matrix product it can be differentiated once only (no gradient penalty by double backward).
+    """
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__(before, after, 4, 2, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if _pays(x, self.weight, x.shape[-1] // 2):
+            return _Halve.apply(x, self.weight)  # type: ignore[no-untyped-call]
+        return super().forward(x)
+
+
+class Double(nn.ConvTranspose2d):
+    """Transposed convolution 4-2-1 without bias: (B, before, H, W) -> (B, after, 2H, 2W); see `Halve`."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__(before, after, 4, 2, 1, bias=False)
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        if _pays(x, self.weight, x.shape[-1]):
+            return _Double.apply(x, self.weight)  # type: ignore[no-untyped-call]
+        return super().forward(x)
+
+
+def _pays(x: Tensor, weight: Tensor, small: int) -> bool:
+    """Whether the matrix product is the faster way for an input and a weight, on this device."""
+    return (
+        x.device.type == "cpu"
+        and weight.shape[0] * weight.shape[1] >= WIDE
+        and small <= SMALL
+        and x.dtype == weight.dtype
+        and x.shape[-1] == x.shape[-2]
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+    )
+
+
+def _rows(weight: Tensor) -> Tensor:
+    """A weight (A, B, 4, 4) as a matrix (A, 16 B); no copy where it lies channels-last in memory."""
+    return weight.permute(0, 2, 3, 1).flatten(1)
+
+
+def _windows(x: Tensor) -> Tensor:
+    """The 4 x 4 windows that a convolution 4-2-1 of x (B, C, H, H) sees: (B * H/2 * H/2, 16 C)."""
+    batch, channels, height, _ = x.shape
+    wide, out = height + 2, height // 2
+    padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).contiguous()
+    strides = (wide * wide * channels, 2 * wide * channels, 2 * channels, wide * channels, channels, 1)
+    return padded.as_strided((batch, out, out, 4, 4, channels), strides).reshape(batch * out * out, 16 * channels)
+
+
+def _scattered(windows: Tensor, batch: int, height: int) -> Tensor:
+    """The transpose of `_windows`: windows (B * H * H, 16 C) added up into (B, C, 2H, 2H)."""
+    parts = windows.view(batch, height, height, 2, 2, 2, 2, -1)  # window: row half, row parity, column half, parity
+    sums = windows.new_zeros(batch, height + 1, 2, height + 1, 2, parts.shape[-1])
+    for down in (0, 1):
+        for right in (0, 1):
+            part = parts[:, :, :, down, :, right].permute(0, 1, 3, 2, 4, 5)
+            sums[:, down : down + height, :, right : right + height] += part
+    return sums.view(batch, 2 * height + 2, 2 * height + 2, -1)[:, 1:-1, 1:-1].permute(0, 3, 1, 2)
+
+
+def _pixels(x: Tensor) -> Tensor:
+    """(B, C, H, W) as a matrix (B * H * W, C)."""
+    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+
+
+class _Halve(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        windows, matrix = _windows(x), _rows(weight)
+        ctx.save_for_backward(windows, matrix)
+        ctx.shape, half = x.shape, x.shape[-1] // 2
+        return (windows @ matrix.t()).view(len(x), half, half, -1).permute(0, 3, 1, 2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        windows, matrix = ctx.saved_tensors
+        batch, channels, height, _ = ctx.shape
+        for_x = for_weight = None
+        gradient = _pixels(gradient)
+        if ctx.needs_input_grad[0]:
+            for_x = _scattered(gradient @ matrix, batch, height // 2)
+        if ctx.needs_input_grad[1]:
+            for_weight = (gradient.t() @ windows).view(-1, 4, 4, channels).permute(0, 3, 1, 2)
+        return for_x, for_weight
+
+
+class _Double(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        pixels, matrix = _pixels(x), _rows(weight)
+        ctx.save_for_backward(pixels, matrix)
+        ctx.shape = x.shape
+        return _scattered(pixels @ matrix, len(x), x.shape[-1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        pixels, matrix = ctx.saved_tensors
+        batch, channels, height, width = ctx.shape
+        for_x = for_weight = None
+        windows = _windows(gradient)
+        if ctx.needs_input_grad[0]:
+            for_x = (windows @ matrix.t()).view(batch, height, width, channels).permute(0, 3, 1, 2)
+        if ctx.needs_input_grad[1]:
+            for_weight = (pixels.t() @ windows).view(channels, 4, 4, -1).permute(0, 3, 1, 2)
+        return for_x, for_weight

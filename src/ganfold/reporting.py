@@ -1,0 +1,206 @@
+"""`ganfold report`: one HTML file that shows a run, and opens with no network."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from ganfold.errors import GanfoldError
+from ganfold.files import read_json, write_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+POINTS = 500  # of a curve
+COLOURS = ["#2563eb", "#dc7b18", "#15976b", "#b0439c", "#6b7280", "#b91c1c"]
+INK = "#7a7f87"  # legible on white and on near-black
+
+PLOTS = [  # (title, how the log's columns for it begin, logarithmic, how to read it)
+    (
+        "What D believes",
+        "D(",
+        False,
+        "D(x) is the mean probability that D gives real images, D(G(z)) what it gives generated ones before and after "
+        "its own update. Near 0.5 each: D cannot tell them apart. D(x) near 1 and D(G(z)) near 0 for long: D wins, and G "
+        "learns little.",
+    ),
+    (
+        "Losses",
+        "Loss_",
+        False,
+        "Each against the other's present skill: they tell of balance, not of quality.",
+    ),
+    (
+        "Gradient norms",
+        "grad_norm/",
+        True,
+        "Steady is good. A norm that climbs by orders of magnitude comes before a collapse; one that dies away "
+        "starves its network.",
+    ),
+    ("Speed", "images/s", False, "Real images a second, reports and checkpoints included."),
+]
+
+
+def report(run: str | Path) -> Path:
+    """Write `report.html` into a run's folder: pictures, curves, data, settings, how to repeat it.
+
+    Returns:
+        Its path. The file holds everything that it shows; what the run does not have yet is left out.
+
+    Raises:
+        GanfoldError: the folder is not a run, one of its files is damaged, or the disk is full.
+    """
+    from jinja2 import Environment, PackageLoader
+
+    folder = Path(run)
+    if not (folder / "config.json").is_file():
+        what = "is not a run folder (it has no config.json)" if folder.exists() else "does not exist"
+        raise GanfoldError(f"{run} {what}: give the folder that `ganfold train --out` wrote")
+    config = read_json(folder / "config.json")
+    state = read_json(folder / "state.json") if (folder / "state.json").exists() else {}
+    found = read_json(folder / "data.json") if (folder / "data.json").exists() else {}
+    rows = _log(folder / "log.jsonl")
+    grids = [path for path in sorted((folder / "samples").glob("*.png")) if path.stem != "reals"]
+    environment = Environment(
+        loader=PackageLoader("ganfold", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    page = environment.get_template("report.html.jinja").render(
+        name=folder.resolve().name,
+        config=config,
+        found=found,
+        summary=_summary(config, state, rows),
+        newest=_embedded(grids[-1]) if grids else None,
+        newest_kimg=_kimg(grids[-1]) if grids else None,
+        reals=_embedded(folder / "samples" / "reals.png"),
+        film=_embedded(folder / "progress.webp"),
+        earlier=[(_kimg(path), _embedded(path)) for path in _spread(grids[:-1], 4)],
+        contact=_embedded(folder / "contact.png"),
+        curves=[
+            (title, how, _curve(rows, names, log))
+            for title, prefix, log, how in PLOTS
+            if len(rows) > 1 and (names := [name for name in rows[-1] if name.startswith(prefix)])
+        ],
+        settings=_table(config.get("config", {})) + _table(config.get("settings", {})),
+        machine=_table(config.get("machine", {})),
+    )
+    path = folder / "report.html"
+    write_bytes(path, page.encode())
+    return path
+
+
+def _log(path: Path) -> list[dict[str, float]]:
+    """The log's rows; a last line that a running training has half written is left out."""
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text().splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+def _summary(config: dict[str, Any], state: dict[str, Any], rows: list[dict[str, float]]) -> list[str]:
+    data = config["data"]
+    kind = {1: "grey", 3: "colour", 4: "transparent"}.get(data["channels"], "")
+    held = f"; {data['held_out']:,} more were held out" if data["held_out"] else ""
+    sentences = [
+        f"{config['gan']} learnt from {data['images']:,} {kind} images of {data['resolution']} pixels "
+        f"out of {data['source']}{held}."
+    ]
+    if state:
+        sentences.append(f"It has seen {state['images'] / 1000:,.1f} kimg in {state['minutes']:,.1f} minutes.")
+        end = {
+            "done": "The budget is spent.",
+            "stopped": f"It was stopped by {state['why']}; the same command goes on.",
+            "failed": f"It failed: {state['why']}. The last good checkpoint is kept.",
+            "running": "It was still running when this was written.",
+        }
+        sentences.append(end.get(state["status"], ""))
+    if not rows:
+        sentences.append("No report has been logged yet, so there are no curves.")
+    return sentences
+
+
+def _kimg(path: Path) -> str:
+    kimg = float(path.stem)
+    return f"{kimg:,.0f}" if kimg >= 10 else f"{kimg:g}"
+
+
+def _spread(paths: list[Path], count: int) -> list[Path]:
+    """A few of them, early ones denser, since that is when most changes."""
+    if len(paths) <= count:
+        return paths
+    places = np.geomspace(1, len(paths), count).round().astype(int) - 1
+    return [paths[place] for place in sorted(set(places.tolist()))]
+
+
+def _embedded(path: Path) -> str | None:
+    """A picture as a data URI: PNG as lossless WebP where that is smaller; None where there is no such file."""
+    if not path.exists():
+        return None
+    content, kind = path.read_bytes(), path.suffix[1:]
+    if kind == "png":
+        with Image.open(path) as picture:
+            smaller = io.BytesIO()
+            picture.save(smaller, "WEBP", lossless=True)
+        if smaller.tell() < len(content):
+            content, kind = smaller.getvalue(), "webp"
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _curve(rows: list[dict[str, float]], names: list[str], log: bool) -> str:
+    """A plot as inline SVG, of at most `POINTS` means of neighbouring rows a curve."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "ganfold", "font.family": "sans-serif", "font.size": 10}):
+        figure = Figure(figsize=(5.4, 3.0), layout="constrained")
+        axes = figure.add_subplot()
+        for name, colour in zip(names, COLOURS, strict=False):
+            x = _means([row["kimg"] for row in rows if name in row])
+            axes.plot(x, _means([row[name] for row in rows if name in row]), color=colour, linewidth=1.3, label=name)
+        if log:
+            axes.set_yscale("log")
+        if all(name.startswith("D(") for name in names):
+            axes.set_ylim(0, 1)
+            axes.axhline(0.5, color=INK, linewidth=0.7, linestyle=":")
+        axes.set_xlabel("kimg (thousand real images seen)", color=INK)
+        axes.tick_params(colors=INK, which="both")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color(INK)
+        if len(names) > 1:
+            axes.legend(frameon=False, labelcolor=INK, loc="best")
+        return _svg(figure)
+
+
+def _means(values: Iterable[float]) -> list[float]:
+    numbers = np.array(list(values), float)
+    return [part.mean() for part in np.array_split(numbers, min(POINTS, len(numbers)))]
+
+
+def _svg(figure: Figure) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    return text.getvalue()[text.getvalue().index("<svg") :]
+
+
+def _table(values: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(name, _shown(value)) for name, value in values.items() if value is not None]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value))
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{value:g}"
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
