@@ -29,8 +29,8 @@ PLOTS = [  # (title, how the log's columns for it begin, logarithmic, how to rea
         "D(",
         False,
         "D(x) is the mean probability that D gives real images, D(G(z)) what it gives generated ones before and after "
-        "its own update. Near 0.5 each: D cannot tell them apart. D(x) near 1 and D(G(z)) near 0 for long: D wins, and G "
-        "learns little.",
+        "its own update. Near 0.5 each: D cannot tell them apart. D(x) near 1 and D(G(z)) near 0 for long: D wins, "
+        "and G learns little.",
     ),
     (
         "Losses",

@@ -78,6 +78,8 @@ def train(
         where = device.choose("cuda", ranks.local)
     if settings.precision == "bf16":
         device.check_bf16(where)
+    if where.type == "cpu":
+        device.keep_freed_memory()
     journal = Journal(out, progress=progress and ranks.first)
     try:
         if restart and ranks.first:
