@@ -134,3 +134,13 @@ def test_an_unknown_flag_is_refused_with_code_2(squares: Path) -> None:
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "--width" in done.stderr + done.stdout
+
+
+def test_stopping_by_a_signal_is_told_by_the_exit_code(
+    run: Path, monkeypatch: pytest.MonkeyPatch, squares: Path
+) -> None:
+    words = ["train", "dcgan", "--data", str(squares), "--out", str(run), *FLAGS]
+    monkeypatch.setattr("ganfold.run.Run.stopped_by", "SIGTERM")
+    assert main(words) == 143
+    monkeypatch.setattr("ganfold.run.Run.stopped_by", "Ctrl-C")
+    assert main(words) == 130

@@ -31,7 +31,8 @@ class Check:
     def __call__(self) -> None:
         import ganfold
 
-        for line in ganfold.check(**vars(self)).lines():
+        options = vars(self).copy()
+        for line in ganfold.check(options.pop("data"), **options).lines():
             print(line)
         print(f"A picture of some of them: {self.contact_sheet}")
 

@@ -365,8 +365,8 @@ def _trainer(
     where: torch.device,
     ranks: Ranks,
 ) -> Trainer:
-    batches = Batches(images, seed=settings.seed, size=batch, ranks=ranks, device=where, flips=settings.flips)
     gan = build(record)
+    batches = Batches(images, seed=settings.seed, size=batch, ranks=ranks, device=where, flips=settings.flips)
     if settings.sync_bn and ranks.world > 1:
         if where.type != "cuda":
             raise GanfoldError("--sync-bn needs CUDA devices: PyTorch has no synchronised BatchNorm elsewhere")
