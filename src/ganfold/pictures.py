@@ -44,6 +44,11 @@ def grid(images: np.ndarray, columns: int | None = None, scale: int = 1) -> Imag
     return Image.fromarray(sheet[..., 0] if channels == 1 else sheet)
 
 
+def enlargement(images: np.ndarray) -> int:
+    """The `scale` at which small images (N, H, W, C) become about 64 pixels a side, so that a grid can be seen."""
+    return max(1, 64 // images.shape[1])
+
+
 def save_png(image: Image.Image, path: Path, text: dict[str, str] | None = None) -> None:
     """Write a PNG whole or not at all, with these texts in it.
 

@@ -45,7 +45,8 @@ def sample(
     if not force and out.exists() and (out.is_file() or any(out.iterdir())):
         raise GanfoldError(f"{out} exists: give --out another name, or --force to write into it")
     if out.suffix.lower() == ".png":
-        picture = pictures.grid(run.sample(count, seed, start))
+        images = run.sample(count, seed, start)
+        picture = pictures.grid(images, scale=pictures.enlargement(images))
         pictures.save_png(picture, out, {"run": str(run.path), "seed": str(seed), "start": str(start)})
         return out
     partial = out.with_name(f".{out.name}.partial")

@@ -108,11 +108,7 @@ def test_the_grid_of_a_report_is_the_sample_of_the_runs_seed(squares: Path, tmp_
     last = sorted((tmp_path / "run" / "samples").glob("0*.png"))[-1]
     ganfold.sample(run, tmp_path / "grid.png", count=64, seed=5)
     with Image.open(last) as grid, Image.open(tmp_path / "grid.png") as mine:
-        scale = 4  # 16 px are shown at 64
-        corner = np.asarray(grid)[2 * (grid.width > 8 * 64) :]
-        assert corner.shape[0] > 0
-        assert np.array_equal(np.unique(np.asarray(grid)), np.unique(np.asarray(mine)))
-        assert grid.width > mine.width * (scale - 1)
+        assert np.array_equal(np.asarray(grid), np.asarray(mine))
 
 
 def test_the_same_call_again_says_that_it_is_done(

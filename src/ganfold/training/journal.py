@@ -76,7 +76,7 @@ class Journal:
 
     def grid(self, samples: np.ndarray, kimg: float, step: int) -> None:
         """Keep the grid of the fixed latents: `samples/<kimg>.png` and TensorBoard."""
-        picture = pictures.grid(samples, scale=_scale(samples))
+        picture = pictures.grid(samples, scale=pictures.enlargement(samples))
         pictures.save_png(picture, self.out / "samples" / f"{kimg:010.3f}.png", {"kimg": f"{kimg:g}"})
         pixels = np.asarray(picture)
         self._board.add_image("samples", pixels, step, dataformats="HWC" if pixels.ndim == 3 else "HW")
@@ -105,9 +105,4 @@ class Journal:
 def real_grid(images: np.ndarray, out: Path) -> None:
     """Write `samples/reals.png`: real images (N, C, H, W) to compare with."""
     reals = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
-    pictures.save_png(pictures.grid(reals, scale=_scale(reals)), out / "samples" / "reals.png", None)
-
-
-def _scale(images: np.ndarray) -> int:
-    """Enlarge small images to about 64 pixels a side, so that a grid of them can be seen."""
-    return max(1, 64 // images.shape[1])
+    pictures.save_png(pictures.grid(reals, scale=pictures.enlargement(reals)), out / "samples" / "reals.png", None)
