@@ -7,7 +7,7 @@ every ratio is of neighbours in time. A float32 matrix product takes its turn to
 machine is at that moment: a step needs at least 3 g + 8 d floating point operations an image (g, d: one forward pass
 of G, of D), so matrix speed over that is the limit.
 
-    python benchmarks/dcgan_step.py [--rounds 8] [--steps 2] [--resolution 64] [--width 64] [--batch 128] [--compile]
+    python benchmarks/dcgan_step.py [--rounds 8] [--steps 2] [--resolution 64] [--width 64] [--batch 128]
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def ours(options: argparse.Namespace, data: Path) -> Callable[[], None]:
     training._Loop.run = catch  # type: ignore[method-assign]
     training.train(
         "dcgan", data, Path(tempfile.mkdtemp()) / "run", progress=False, resolution=options.resolution,
-        width=options.width, batch=options.batch, compile=options.compile,
+        width=options.width, batch=options.batch,
     )  # fmt: skip
     return steps[0].step
 
@@ -111,7 +111,7 @@ CONTESTANTS = {"plain": plain, "ours": ours, "matrix": matrix}
 def work(name: str, options: argparse.Namespace) -> None:
     """A contestant: answers each line with the seconds that its steps took."""
     step = CONTESTANTS[name](options, Path(options.data))
-    for _ in range(3 + 2 * options.compile):
+    for _ in range(3):
         step()
     print("ready", flush=True)
     for _ in sys.stdin:
@@ -149,7 +149,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="DCGAN step against the plain loop")
     for name, default in {"rounds": 8, "steps": 2, "resolution": 64, "width": 64, "batch": 128}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--compile", action="store_true", help="ours with torch.compile")
     parser.add_argument("--worker", choices=CONTESTANTS, help=argparse.SUPPRESS)
     parser.add_argument("--data", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -22,7 +22,6 @@ class Settings:
     ema_kimg: float = 10.0  # half-life of the generator's running average, in thousand images
     precision: Literal["fp32", "bf16"] = "fp32"  # bf16 where the device has it: faster, a little less exact
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"  # where to train [the fastest there is]
-    compile: bool = False  # torch.compile: a slow start (a minute), then faster steps; needs a C++ compiler
     sync_bn: bool = False  # several GPUs: BatchNorm over the joined batch instead of each rank's own
     report_kimg: float = 2.0  # a log line and a grid of samples this often (rarer in long runs)
     checkpoint_minutes: float = 3.0  # a checkpoint this often, besides those at the end and on Ctrl-C
@@ -50,5 +49,5 @@ class Settings:
         return images >= self.budget_kimg * 1000 or minutes >= (self.minutes or math.inf)
 
 
-FREE_TO_CHANGE = frozenset({"kimg", "minutes", "device", "compile", "report_kimg", "checkpoint_minutes"})
+FREE_TO_CHANGE = frozenset({"kimg", "minutes", "device", "report_kimg", "checkpoint_minutes"})
 """Settings that a resumed run may change: they do not enter the mathematics."""

@@ -371,9 +371,6 @@ def _trainer(
         if where.type != "cuda":
             raise GanfoldError("--sync-bn needs CUDA devices: PyTorch has no synchronised BatchNorm elsewhere")
         gan = torch.nn.SyncBatchNorm.convert_sync_batchnorm(gan)  # type: ignore[no-untyped-call]
-    if settings.compile:
-        for network in gan.children():
-            network.compile()
     return Trainer(
         gan,
         batches,
