@@ -400,3 +400,10 @@ def test_a_folder_that_holds_only_itself(tmp_path: Path, load: Load) -> None:
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "s").symlink_to(tmp_path / "s")
     assert refused(load, tmp_path / "s") == f"{tmp_path / 's'} holds no usable image (s: symlink loop)"
+
+
+def test_generated_images_may_repeat(load: Load, tmp_path: Path) -> None:
+    images = np.repeat(np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8), 4, 0)
+    np.save(tmp_path / "samples.npy", images)
+    assert len(load(tmp_path / "samples.npy")) == 3
+    assert len(load(tmp_path / "samples.npy", keep_duplicates=True)) == 12

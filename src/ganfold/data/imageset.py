@@ -59,6 +59,7 @@ def load(
     channels: int | None = None,
     fit: Fit = "crop",
     held_out: float | None = None,
+    keep_duplicates: bool = False,
     cache: Path | None = None,
     progress: bool = True,
 ) -> ImageSet:
@@ -72,6 +73,7 @@ def load(
         channels: 1, 3 or 4; None: 1 if all pictures are grey, else 3.
         fit: what becomes of pictures that are not square.
         held_out: fraction kept out of training, 0 to 0.5; None: 10 % up to 5,000 images, none of under 500.
+        keep_duplicates: use images of equal pixels as often as they come: generated ones, where repetition tells.
         cache: folder for prepared sets; None: `$GANFOLD_CACHE`, else `~/.cache/ganfold`.
         progress: show a bar while preparing, if stderr is a terminal.
 
@@ -87,7 +89,7 @@ def load(
     if held_out is not None and not 0 <= held_out <= 0.5:
         raise GanfoldError(f"held-out {held_out} is out of range: a fraction from 0 to 0.5")
     name = str(source)
-    wanted = Wanted(resolution, channels, fit, held_out)
+    wanted = Wanted(resolution, channels, fit, held_out, keep_duplicates)
     made = prepare(find(source), name, wanted, cache or default_cache(), progress=progress)
     inside = np.ones(len(made.images), bool)
     inside[made.held_out] = False

@@ -40,6 +40,7 @@ class Wanted:
     channels: int | None
     fit: Fit
     held_out: float | None
+    keep_duplicates: bool = False
 
 
 def prepare(
@@ -114,7 +115,8 @@ class _Preparation:
         self._reserve(images, len(indices), shape)
         seen, _, digests = self._pass("Decoding", indices, shape, faults)
         good = np.array([i not in faults for i in indices.tolist()], bool) if faults else np.ones(len(indices), bool)
-        original = _duplicates(digests, good)
+        none = np.full(len(digests), -1, np.int64)
+        original = none if self.wanted.keep_duplicates else _duplicates(digests, good)
         kept = good & (original < 0)
         self._refuse_nothing(kept, faults)
         names = listing.names
@@ -374,7 +376,8 @@ def _fingerprint(content: Path, classes: tuple[str, ...]) -> str:
 def _key(source: Source, wanted: Wanted, native: int) -> str:
     asked = wanted.resolution if isinstance(wanted.resolution, int) else None
     resolution = asked or _resolution(wanted.resolution, native)
-    return key_of("entry", source.key, FORMAT, resolution, wanted.channels, wanted.fit, wanted.held_out)
+    asked_of = (resolution, wanted.channels, wanted.fit, wanted.held_out, wanted.keep_duplicates)
+    return key_of("entry", source.key, FORMAT, *asked_of)
 
 
 @contextmanager
