@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -69,7 +68,6 @@ def test_no_space_leaves_the_earlier_one_and_nothing_else(tmp_path: Path) -> Non
         "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))\n"
         "checkpoint.save(Path(sys.argv[1]), 2, {'big': torch.zeros(10**6)}, {})"
     )
-    assert resource.RLIMIT_FSIZE
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
     assert "GanfoldError: no space left to write" in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["step-000000001.safetensors"]

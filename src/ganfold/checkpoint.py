@@ -47,8 +47,8 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.safetensors"))
 
 
-def load(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors whose name begins with `prefix`, and the state, of a checkpoint, verified to the last bit.
+def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and the state of a checkpoint, verified to the last bit.
 
     Raises:
         GanfoldError: the file is cut short, altered or not a checkpoint; says which file to move away.
@@ -60,7 +60,7 @@ def load(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any
         text = header["state"]
         if header["digest"] != _digest(tensors, text):
             raise ValueError("its content does not match its digest")
-        return {n: t for n, t in tensors.items() if n.startswith(prefix)}, json.loads(text)
+        return tensors, json.loads(text)
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         earlier = [p for p in checkpoints(path.parent) if p < path]
         remedy = f"delete it to go on from {earlier[-1].name}" if earlier else "no earlier one is left: begin anew"

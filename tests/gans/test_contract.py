@@ -37,7 +37,7 @@ def build(name: str, shape: Shape = RGB) -> GAN:
     )
 
 
-def trainer(name: str, images: ImageSet, **options: int) -> Trainer:
+def trainer(name: str, images: ImageSet) -> Trainer:
     cpu, ranks = torch.device("cpu"), Ranks("cpu")
     batches = Batches(images, seed=0, size=BATCH, ranks=ranks, device=cpu, flips=True)
     return Trainer(build(name), batches, seed=0, device=cpu, ranks=ranks, ema_images=1000)
