@@ -29,7 +29,7 @@ def choose(name: str, local_rank: int = 0) -> torch.device:
 def keep_freed_memory() -> None:
     """Let glibc keep the memory that a step frees for the next one, instead of asking the system for it afresh.
 
-    Page faults cost a CPU step of a small network about a tenth. Elsewhere than on glibc it does nothing.
+    Page faults slow a CPU step of a small network. Elsewhere than on glibc it does nothing.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
