@@ -90,6 +90,23 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
         ganfold.report(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("content", "lacks"),
+    [
+        ({}, "gan, config, settings, data"),
+        ([1, 2], "gan, config, settings, data"),
+        ({"gan": "dcgan", "config": {}, "settings": {}}, "data"),
+        ({"gan": 3, "config": {}, "settings": {}, "data": []}, "gan, data"),
+    ],
+)
+def test_a_config_of_something_else_is_refused(content: object, lacks: str, squares: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    for use in (ganfold.report, ganfold.load, lambda out: ganfold.train("dcgan", squares, out, progress=False)):
+        with pytest.raises(GanfoldError, match=f"is not a run folder .its config.json lacks {lacks}.:"):
+            use(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 def test_in_a_browser_it_fits_a_phone_and_asks_for_nothing(run: Path, tmp_path: Path) -> None:

@@ -57,6 +57,24 @@ def read_json(path: Path) -> Any:
         raise GanfoldError(f"{path} is damaged ({error}): restore it from a copy, or begin anew") from error
 
 
+def read_run(folder: Path) -> dict[str, Any]:
+    """The `config.json` of a run's folder.
+
+    Raises:
+        GanfoldError: there is no such folder, or it is not one that `train` wrote.
+    """
+    path, remedy = folder / "config.json", "give the folder that `ganfold train --out` wrote"
+    if not path.is_file():
+        what = "is not a run folder (it has no config.json)" if folder.exists() else "does not exist"
+        raise GanfoldError(f"{folder} {what}: {remedy}")
+    content = read_json(path)
+    config: dict[str, Any] = content if isinstance(content, dict) else {}
+    parts = {"gan": str, "config": dict, "settings": dict, "data": dict}
+    if lacks := [name for name, kind in parts.items() if not isinstance(config.get(name), kind)]:
+        raise GanfoldError(f"{folder} is not a run folder (its config.json lacks {', '.join(lacks)}): {remedy}")
+    return config
+
+
 def unwritable(path: Path, error: OSError) -> GanfoldError:
     """The sentence for a write that failed."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from ganfold.errors import GanfoldError
-from ganfold.files import read_json, write_bytes
+from ganfold.files import read_json, read_run, write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,10 +60,7 @@ def report(run: str | Path) -> Path:
     from jinja2 import Environment, PackageLoader
 
     folder = Path(run)
-    if not (folder / "config.json").is_file():
-        what = "is not a run folder (it has no config.json)" if folder.exists() else "does not exist"
-        raise GanfoldError(f"{run} {what}: give the folder that `ganfold train --out` wrote")
-    config = read_json(folder / "config.json")
+    config = read_run(folder)
     state = read_json(folder / "state.json") if (folder / "state.json").exists() else {}
     found = read_json(folder / "data.json") if (folder / "data.json").exists() else {}
     rows = _log(folder / "log.jsonl")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ganfold import checkpoint
 from ganfold.errors import GanfoldError
-from ganfold.files import read_json
+from ganfold.files import read_json, read_run
 from ganfold.gans import find, noise
 from ganfold.gans.contract import GAN, Shape
 
@@ -30,10 +30,7 @@ class Run:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if not (self.path / "config.json").is_file():
-            what = "is not a run folder (it has no config.json)" if self.path.exists() else "does not exist"
-            raise GanfoldError(f"{path} {what}: give the folder that `ganfold train --out` wrote")
-        self.config: dict[str, Any] = read_json(self.path / "config.json")
+        self.config = read_run(self.path)
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, {self.config['gan']}, {self.config['data']['source']})"

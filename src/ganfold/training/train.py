@@ -22,7 +22,7 @@ from ganfold import checkpoint
 from ganfold import data as ganfold_data
 from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError, did_you_mean
-from ganfold.files import read_json, unwritable, write_json
+from ganfold.files import read_json, read_run, unwritable, write_json
 from ganfold.gans import find
 from ganfold.gans.contract import GAN
 from ganfold.run import Run, build, generate
@@ -287,7 +287,7 @@ def _earlier(out: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
         if out.is_file() or (out.is_dir() and any(p.suffix != ".tmp" for p in out.iterdir())):
             raise GanfoldError(f"{out} exists and is not a run: give --out a new or empty folder")
         return None
-    before: dict[str, Any] = read_json(out / "config.json")
+    before = read_run(out)
     for part in ("gan", "config", "settings"):
         old, new = before.get(part), _plain(wanted[part])
         if part == "gan":
@@ -425,7 +425,7 @@ def _one_sentence(out: Path) -> Iterator[None]:
 def _delete_run(out: Path) -> None:
     if not out.exists():
         return
-    Run(out)  # refuses a folder that is not a run
+    read_run(out)  # refuses a folder that is not a run
     for name in OURS:
         path = out / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
