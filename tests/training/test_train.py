@@ -49,6 +49,10 @@ def weights(out: Path) -> dict[str, torch.Tensor]:
     return load_file(checkpoint.checkpoints(out / "checkpoints")[-1])
 
 
+def contents(out: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
 def assert_same_run(one: Path, other: Path) -> None:
     assert rows(one) == rows(other)
     first, second = weights(one), weights(other)
@@ -182,6 +186,26 @@ def test_another_gan_or_other_images_are_refused_and_restart_begins_anew(squares
     small("gan", other, tmp_path / "run", restart=True)
     assert json.loads((tmp_path / "run" / "config.json").read_text())["gan"] == "gan"
     assert rows(tmp_path / "run")[0]["step"] == 3
+
+
+def test_a_restart_that_cannot_train_deletes_nothing(squares: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    small("dcgan", squares, out, kimg=0.016)
+    before = contents(out)
+    for data, options in ((tmp_path / "nowhere", {}), (squares, {"batch": 1000}), (squares, {"resolution": 48})):
+        with pytest.raises(GanfoldError):
+            small("dcgan", data, out, restart=True, **options)
+        assert contents(out) == before
+
+
+def test_restart_keeps_what_is_not_the_runs(squares: Path, tmp_path: Path) -> None:
+    small("dcgan", squares, tmp_path / "new", kimg=0.016, restart=True)
+    out = tmp_path / "run"
+    small("dcgan", squares, out, seed=1)
+    (out / "generated.png").write_text("precious")
+    small("dcgan", squares, out, kimg=0.016, restart=True)
+    assert_same_run(out, tmp_path / "new")
+    assert (out / "generated.png").read_text() == "precious"
 
 
 def test_a_folder_that_is_no_run_is_not_touched(squares: Path, tmp_path: Path) -> None:

@@ -33,9 +33,9 @@ from ganfold.training.ranks import Ranks, has_batch_norm
 from ganfold.training.settings import FREE_TO_CHANGE, Settings
 from ganfold.training.trainer import Trainer
 
-OURS = ("config.json", "state.json", "data.json", "log.jsonl", "contact.png", "progress.webp", "report.html",
-        "samples", "checkpoints", "tensorboard")  # fmt: skip
-"""All that a run folder may hold of ours: what `restart` deletes."""
+OURS = ("state.json", "data.json", "log.jsonl", "contact.png", "progress.webp", "report.html", "samples",
+        "checkpoints", "tensorboard", "config.json")  # fmt: skip
+"""All that a run folder may hold of ours: what `restart` deletes, what makes it a run last."""
 FINITE_CHECK_STEPS = 64  # on a device that would have to be waited for
 STOP_CHECK_STEPS = 8  # with several ranks, which must agree to stop
 
@@ -82,11 +82,8 @@ def train(
         device.keep_freed_memory()
     journal = Journal(out, progress=progress and ranks.first)
     try:
-        if restart and ranks.first:
-            _delete_run(out)
-        ranks.wait()
         wanted = {"gan": gan, "config": asdict(config), "settings": asdict(settings)}
-        if before := _earlier(out, wanted):
+        if before := _earlier(out, wanted, restart):
             state = read_json(out / "state.json") if (out / "state.json").exists() else {}
             if settings.is_spent(state.get("images", 0), state.get("minutes", 0.0)):
                 journal.say(f"{out} is done: {state['images'] / 1000:,.1f} kimg. For more, raise --kimg or --minutes.")
@@ -96,7 +93,9 @@ def train(
         _same_data(out, before, record)
         with _one_sentence(out):
             trainer = _trainer(record, config.batch, settings, images, where, ranks)
-            if ranks.first:  # only now: what cannot be trained leaves no folder behind
+            if ranks.first:  # only now: what cannot be trained leaves no folder behind, and no run deleted
+                if restart:
+                    _delete_run(out)
                 _write_record(out, record, images)
             ranks.wait()
             _Loop(trainer, journal, out, settings, command, ranks).run(images)
@@ -277,17 +276,19 @@ def _split(kind: type[GAN], gan: str, options: dict[str, Any]) -> tuple[Any, Set
     return config, Settings(**{k: v for k, v in options.items() if k in common})
 
 
-def _earlier(out: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
-    """The `config.json` of the run in `out`, or None where there is none.
+def _earlier(out: Path, wanted: dict[str, Any], restart: bool) -> dict[str, Any] | None:
+    """The `config.json` of the run in `out` that goes on, or None where one begins.
 
     Raises:
-        GanfoldError: the folder is something else, or a run with other hyper-parameters.
+        GanfoldError: the folder is something else, or a run with other hyper-parameters and no `restart`.
     """
     if not (out / "config.json").exists():
         if out.is_file() or (out.is_dir() and any(p.suffix != ".tmp" for p in out.iterdir())):
             raise GanfoldError(f"{out} exists and is not a run: give --out a new or empty folder")
         return None
     before = read_run(out)
+    if restart:
+        return None
     for part in ("gan", "config", "settings"):
         old, new = before.get(part), _plain(wanted[part])
         if part == "gan":
@@ -423,9 +424,6 @@ def _one_sentence(out: Path) -> Iterator[None]:
 
 
 def _delete_run(out: Path) -> None:
-    if not out.exists():
-        return
-    read_run(out)  # refuses a folder that is not a run
     for name in OURS:
         path = out / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
