@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shlex
 import shutil
@@ -289,17 +290,14 @@ def _earlier(out: Path, wanted: dict[str, Any], restart: bool) -> dict[str, Any]
     before = read_run(out)
     if restart:
         return None
-    for part in ("gan", "config", "settings"):
-        old, new = before.get(part), _plain(wanted[part])
-        if part == "gan":
-            old, new = {"gan": old}, {"gan": new}
-        assert isinstance(old, dict)
-        for name in new:
-            if name not in FREE_TO_CHANGE and old.get(name) != new[name]:
-                raise GanfoldError(
-                    f"{out} was trained with {name} = {old.get(name)} and you ask for {new[name]}: give the old value "
-                    "to go on, another --out, or --restart to delete it and begin anew"
-                )
+    wanted = json.loads(json.dumps(wanted))  # tuples become lists, as they did in the file
+    old, new = ({"gan": run["gan"], **run["config"], **run["settings"]} for run in (before, wanted))
+    for name in new:
+        if name not in FREE_TO_CHANGE and old.get(name) != new[name]:
+            raise GanfoldError(
+                f"{out} was trained with {name} = {old.get(name)} and you ask for {new[name]}: give the old value "
+                "to go on, another --out, or --restart to delete it and begin anew"
+            )
     return before
 
 
@@ -438,10 +436,3 @@ def _command(gan: str, data: str | Path, out: Path, options: dict[str, Any]) -> 
         elif value is not None:
             words += [flag, *map(str, value if isinstance(value, tuple | list) else [value])]
     return shlex.join(words)
-
-
-def _plain(value: Any) -> Any:
-    """The value as JSON would give it back."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return list(value) if isinstance(value, tuple) else value
