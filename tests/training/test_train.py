@@ -233,8 +233,9 @@ def test_a_damaged_checkpoint_stops_the_resume_and_the_earlier_one_still_serves(
     assert_same_run(tmp_path / "whole", out)
 
 
+@pytest.mark.parametrize("device", ["cpu", "meta"])  # meta: one where not every step is checked
 def test_a_loss_that_is_not_finite_stops_with_a_sentence_and_keeps_the_last_good_state(
-    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    device: str, squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step = Trainer.step
 
@@ -242,6 +243,8 @@ def test_a_loss_that_is_not_finite_stops_with_a_sentence_and_keeps_the_last_good
         if self.steps == 6:
             next(self.gan.D.parameters()).data[0] = float("nan")
         step(self)
+        if self.steps == 7:
+            self.device = torch.device(device)
 
     monkeypatch.setattr(Trainer, "step", poisoned)
     out = tmp_path / "run"

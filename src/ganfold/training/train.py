@@ -149,7 +149,6 @@ class _Loop:
                 if self._agreed(bool(stop)):
                     status, why = "stopped", stop[0] if stop else "another rank was stopped"
                     break
-            self._check_finite()
             self._save(status, why)
         if self.ranks.first:
             self._end(status, why)
@@ -237,6 +236,7 @@ class _Loop:
     def _save(self, status: str, why: str) -> None:
         trainer = self.trainer
         self.ranks.average(trainer.meter.sums())
+        self._check_finite()  # after the average, so that all ranks see the same
         self.ranks.broadcast(trainer.gan.buffers())
         if self.ranks.first:
             tensors, state = trainer.state()
