@@ -208,7 +208,7 @@ class _Loop:
             kept = f"the last good state is kept ({found[-1]})" if found else "no checkpoint had been written yet"
             raise GanfoldError(
                 f"{', '.join(wrong)} became infinite or NaN before {self.trainer.images / 1000:,.1f} kimg, "
-                f"so training stopped; {kept}: try a lower --lr, --precision fp32, or another --seed with --restart"
+                f"so training stopped; {kept}: try a lower --lr, --precision fp32 or another --seed, each with --restart"
             )
 
     def _report(self) -> None:
