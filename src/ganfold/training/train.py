@@ -207,8 +207,8 @@ class _Loop:
                 self.journal.state(self.trainer.images, self.trainer.steps, self.minutes, "failed", "non-finite")
             kept = f"the last good state is kept ({found[-1]})" if found else "no checkpoint had been written yet"
             raise GanfoldError(
-                f"{', '.join(wrong)} became infinite or NaN before {self.trainer.images / 1000:,.1f} kimg, "
-                f"so training stopped; {kept}: try a lower --lr, --precision fp32 or another --seed, each with --restart"
+                f"{', '.join(wrong)} became infinite or NaN before {self.trainer.images / 1000:,.1f} kimg, so "
+                f"training stopped; {kept}: try a lower --lr, --precision fp32 or another --seed, each with --restart"
             )
 
     def _report(self) -> None:
