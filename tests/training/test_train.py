@@ -133,6 +133,16 @@ def test_a_larger_budget_goes_on_to_the_same_bits(gan: str, squares: Path, tmp_p
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
+def test_a_run_that_goes_on_draws_its_real_images_only_where_they_are_gone(squares: Path, tmp_path: Path) -> None:
+    contact, reals = tmp_path / "run" / "contact.png", tmp_path / "run" / "samples" / "reals.png"
+    small("gan", squares, tmp_path / "run", kimg=0.016)
+    before, content = contact.stat().st_mtime_ns, reals.read_bytes()
+    reals.unlink()
+    small("gan", squares, tmp_path / "run", kimg=0.024)
+    assert contact.stat().st_mtime_ns == before
+    assert reals.read_bytes() == content
+
+
 def test_ctrl_c_saves_says_how_to_go_on_and_loses_nothing(
     squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

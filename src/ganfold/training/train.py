@@ -351,9 +351,11 @@ def _write_record(out: Path, record: dict[str, Any], images: ImageSet) -> None:
     (out / "samples").mkdir(parents=True, exist_ok=True)
     write_json(out / "config.json", record)
     write_json(out / "data.json", images.findings.to_json())
-    ganfold_data.contact_sheet(images, out / "contact.png")
-    chosen = np.random.default_rng(record["settings"]["seed"]).permutation(images.train)[:GRID]
-    real_grid(images.images[chosen], out)
+    if not (out / "contact.png").exists():  # a run that goes on has the same images, and these pictures of them
+        ganfold_data.contact_sheet(images, out / "contact.png")
+    if not (out / "samples" / "reals.png").exists():
+        chosen = np.random.default_rng(record["settings"]["seed"]).permutation(images.train)[:GRID]
+        real_grid(images.images[chosen], out)
 
 
 def _trainer(
