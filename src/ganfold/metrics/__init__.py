@@ -1,0 +1,1 @@
+"""How near one set of images is to another."""
