@@ -15,18 +15,22 @@ from typing import TYPE_CHECKING, Any
 from ganfold.errors import GanfoldError
 
 if TYPE_CHECKING:
+    from ganfold.copying import copies
     from ganfold.data import check
+    from ganfold.evaluation import evaluate
     from ganfold.reporting import report
     from ganfold.run import Run, load
     from ganfold.sampling import sample
     from ganfold.training.train import train
 
 __version__ = "0.1.0"
-__all__ = ["GanfoldError", "Run", "check", "load", "report", "sample", "train"]
+__all__ = ["GanfoldError", "Run", "check", "copies", "evaluate", "load", "report", "sample", "train"]
 
 _HOMES = {
     "Run": "ganfold.run",
     "check": "ganfold.data",
+    "copies": "ganfold.copying",
+    "evaluate": "ganfold.evaluation",
     "load": "ganfold.run",
     "report": "ganfold.reporting",
     "sample": "ganfold.sampling",

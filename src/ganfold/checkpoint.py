@@ -16,30 +16,41 @@ from ganfold.errors import GanfoldError
 from ganfold.files import write_atomically
 
 KEPT = 2
+BEST = "best.safetensors"  # beside them: the one of the lowest KID
 
 
 def save(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> Path:
-    """Write `folder/step-<step>.safetensors` atomically, then delete all but the last two.
+    """Write `folder/step-<step>.safetensors`, then delete all but the last two; see `write`."""
+    path = place(folder, step)
+    write(path, tensors, state)
+    for old in checkpoints(folder)[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def place(folder: Path, step: int) -> Path:
+    """Where the checkpoint of a step stands; later steps sort after it."""
+    return folder / f"step-{step:09d}.safetensors"
+
+
+def write(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+    """Write one checkpoint atomically.
 
     Raises:
-        GanfoldError: no space, or the folder cannot be written; the earlier checkpoints stand untouched.
+        GanfoldError: no space, or the folder cannot be written; what was there stands untouched.
     """
-    path = folder / f"step-{step:09d}.safetensors"
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(state, sort_keys=True)
     header = {"state": text, "digest": _digest(tensors, text)}
 
-    def write(temporary: Path) -> None:
+    def fill(temporary: Path) -> None:
         try:
             save_file(tensors, temporary, header)
         except SafetensorError as error:  # the Rust side wraps the operating system's errors in its own
             number = _errno(str(error))
             raise OSError(number, str(error)) from error
 
-    write_atomically(path, write)
-    for old in checkpoints(folder)[:-KEPT]:
-        old.unlink(missing_ok=True)
-    return path
+    write_atomically(path, fill)
 
 
 def checkpoints(folder: Path) -> list[Path]:

@@ -60,6 +60,7 @@ class Sample:
     count: int = 64  # how many
     seed: int = 0  # which: image i of a seed is always the same image
     start: int = 0  # number of the first
+    checkpoint: Literal["best", "last"] = "best"  # the one of the lowest KID, or the newest
     force: bool = False  # allow what is there to be replaced
 
     def __call__(self) -> None:
@@ -69,8 +70,54 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Evaluate:
+    """Say how near generated images are to real ones, each figure beside what real images get in their place."""
+
+    images: Annotated[str, tyro.conf.Positional]  # a run folder, or a folder, zip or array of generated images
+    reference: str | None = None  # real images [those that the run held out]
+    features: str = "efficientnet"  # efficientnet, inception, dinov2, pixels, or a TorchScript file
+    weights: Path | None = None  # of inception or dinov2, instead of a download
+    count: int | None = None  # images in each set [as many as there are real ones]
+    seed: int = 0  # which samples and which real images
+    checkpoint: Literal["best", "last"] = "best"  # of a run: the one of the lowest KID, or the newest
+    resolution: int | None = None  # pixels a side at which two folders are compared [that of the generated images]
+    device: Literal["auto", "cuda", "mps", "cpu"] = "auto"  # where to compute
+    out: Path | None = None  # the JSON [RUN/evaluation.json; for a folder none]
+
+    def __call__(self) -> None:
+        import ganfold
+
+        for line in ganfold.evaluate(**vars(self)).lines():
+            print(line)
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Look for near-copies of training images: figures, and a picture of the nearest pairs."""
+
+    images: Annotated[str, tyro.conf.Positional]  # a run folder, or a folder, zip or array of generated images
+    reference: str | None = None  # of such images those that were trained on; a run knows its own
+    features: str = "efficientnet"  # efficientnet, inception, dinov2, pixels, or a TorchScript file
+    weights: Path | None = None  # of inception or dinov2, instead of a download
+    count: int = 1000  # samples
+    seed: int = 0  # which samples, and which real images stand for new ones
+    held_out: float | None = None  # share of the reference that stands for new images [0.1]; a run knows its own
+    checkpoint: Literal["best", "last"] = "best"  # of a run: the one of the lowest KID, or the newest
+    device: Literal["auto", "cuda", "mps", "cpu"] = "auto"  # where to compute
+    out: Path | None = None  # folder for copies.json and copies.png [the run's; else the current one]
+
+    def __call__(self) -> None:
+        import ganfold
+
+        for line in ganfold.copies(**vars(self)).lines():
+            print(line)
+        folder = self.out or (Path(self.images) if (Path(self.images) / "config.json").is_file() else Path())
+        print(f"The pairs most alike: {folder / 'copies.png'}")
+
+
+@dataclass(frozen=True)
 class Report:
-    """Write one HTML file that shows a run: pictures, curves, data, settings."""
+    """Write one HTML file that shows a run: verdict, pictures, curves, figures, copies, data, settings."""
 
     run: Annotated[Path, tyro.conf.Positional]  # a run folder
 
@@ -96,6 +143,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "check": Check,
             "train": Train,
             "sample": Sample,
+            "evaluate": Evaluate,
+            "copies": Copies,
             "report": Report,
         }
         description = "A folder of images in; a trained, measured, usable generator out."

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganfold import checkpoint
+from ganfold import checkpoint, data
+from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError
 from ganfold.files import read_json, read_run
 from ganfold.gans import find, noise
@@ -24,28 +25,48 @@ CHUNK = 32  # images generated at once: always the same number, since another co
 class Run:
     """A run folder, opened to sample from.
 
+    Args:
+        path: the folder that `train` wrote.
+        checkpoint: "best", the one of the lowest KID among the checkups while training; or "last".
+
     Raises:
         GanfoldError: the folder is not one that `train` wrote.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, checkpoint: str = "best") -> None:
         self.path = Path(path)
         self.config = read_run(self.path)
+        if checkpoint not in ("best", "last"):
+            raise GanfoldError(f"checkpoint must be best or last, not {checkpoint!r}")
+        self._wanted = checkpoint
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, {self.config['gan']}, {self.config['data']['source']})"
 
     @cached_property
+    def _loaded(self) -> tuple[str, dict[str, Tensor], dict[str, Any]]:
+        folder = self.path / "checkpoints"
+        found = checkpoint.checkpoints(folder)
+        if not found:
+            raise GanfoldError(f"{self.path} holds no checkpoint yet: let `ganfold train` run for a while")
+        best = folder / checkpoint.BEST
+        path = best if self._wanted == "best" and best.exists() else found[-1]
+        return ("best" if path == best else "last"), *checkpoint.load(path)
+
+    @property
+    def checkpoint(self) -> str:
+        """Which one is used: "best, at 120.5 kimg", or "last, ..." where there is no best one or it was asked for."""
+        name, _, state = self._loaded
+        return f"{name}, at {state['draws'] * self.config['config']['batch'] / 1000:g} kimg"
+
+    @cached_property
     def gan(self) -> GAN:
-        """The GAN with its averaged generator, from the newest checkpoint, on the CPU, in evaluation mode.
+        """The GAN with its averaged generator, on the CPU, in evaluation mode.
 
         Raises:
             GanfoldError: there is no checkpoint yet, or it is damaged.
         """
-        found = checkpoint.checkpoints(self.path / "checkpoints")
-        if not found:
-            raise GanfoldError(f"{self.path} holds no checkpoint yet: let `ganfold train` run for a while")
-        tensors, _ = checkpoint.load(found[-1])
+        _, tensors, _ = self._loaded
         gan = build(self.config)
         gan.load_state_dict(
             {n.removeprefix("gan."): t for n, t in tensors.items() if n.startswith("gan.")}
@@ -73,21 +94,36 @@ class Run:
             raise GanfoldError(f"count and start must be 0 or more, not {count} and {start}")
         return generate(self.gan.sample, self.gan.latent, seed, count, start)
 
-    def report(self) -> Path:
-        """Write `report.html` into the run's folder, and return its path."""
-        from ganfold.reporting import report
+    def images(self, progress: bool = True) -> ImageSet:
+        """The images that it was trained on, and those that it held out.
 
-        return report(self.path)
+        Raises:
+            GanfoldError: they are gone, or others are there now.
+        """
+        trained, settings = self.config["data"], self.config["settings"]
+        images = data.load(
+            trained["source"],
+            resolution=trained["resolution"],
+            channels=trained["channels"],
+            fit=settings["fit"],
+            held_out=settings["held_out"],
+            progress=progress,
+        )
+        if images.fingerprint != trained["fingerprint"]:
+            raise GanfoldError(
+                f"{self.path} was trained on other images than {trained['source']} holds now: restore them"
+            )
+        return images
 
 
 def build(config: dict[str, Any]) -> GAN:
     """The GAN that a `config.json` describes, with fresh weights from its seed, on the CPU."""
-    kind, data = find(config["gan"]), config["data"]
+    kind, about = find(config["gan"]), config["data"]
     known = {field.name for field in fields(kind.config_class)}
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in config["config"].items() if k in known}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config["settings"]["seed"])
-        return kind(kind.config_class(**values), Shape(data["channels"], data["resolution"], len(data["classes"])))
+        return kind(kind.config_class(**values), Shape(about["channels"], about["resolution"], len(about["classes"])))
 
 
 @torch.inference_mode()
@@ -106,11 +142,15 @@ def generate(
     for begin in range(first, max(last, first + 1), CHUNK):
         rows = torch.arange(begin, begin + CHUNK, device=device)
         images = sample(noise.normal(key, rows, *latent)).float()
-        pixels = images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-        parts.append(pixels.permute(0, 2, 3, 1).cpu().numpy()[max(0, start - begin) : last - begin])
+        parts.append(as_bytes(images).permute(0, 2, 3, 1).cpu().numpy()[max(0, start - begin) : last - begin])
     return np.concatenate(parts)
 
 
-def load(path: str | Path) -> Run:
+def as_bytes(images: Tensor) -> Tensor:
+    """Images in [-1, 1] as uint8, as they are saved and measured."""
+    return images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def load(path: str | Path, checkpoint: str = "best") -> Run:
     """Open a run folder; see `Run`."""
-    return Run(path)
+    return Run(path, checkpoint)

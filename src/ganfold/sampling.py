@@ -23,6 +23,7 @@ def sample(
     count: int = 64,
     seed: int = 0,
     start: int = 0,
+    checkpoint: str = "best",
     force: bool = False,
 ) -> Path:
     """Write images `start` to `start + count` of a seed.
@@ -31,6 +32,7 @@ def sample(
         run: a run folder, or a run that is loaded.
         out: a folder for files named by their number (`000007.png`), or a `.png` for one grid of all.
         count, seed, start: which images; image `i` of a seed is always the same.
+        checkpoint: "best" by KID, or "last"; of a run folder.
         force: allow `out` to exist; files of the same names are replaced.
 
     Returns:
@@ -39,7 +41,7 @@ def sample(
     Raises:
         GanfoldError: not a run, `out` exists, nothing to make, or the disk is full; then nothing is left behind.
     """
-    run, out = run if isinstance(run, Run) else Run(run), Path(out)
+    run, out = run if isinstance(run, Run) else Run(run, checkpoint), Path(out)
     if count < 1:
         raise GanfoldError(f"count must be 1 or more, not {count}")
     if not force and out.exists() and (out.is_file() or any(out.iterdir())):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 from itertools import pairwise
@@ -18,8 +19,9 @@ from safetensors.torch import load_file
 import ganfold
 from ganfold import GanfoldError, checkpoint
 from ganfold.gans import GANS
+from ganfold.training.loop import _next_report
 from ganfold.training.settings import Settings
-from ganfold.training.train import _command, _next_report
+from ganfold.training.train import _command
 from ganfold.training.trainer import Trainer
 
 SMALL: dict[str, Any] = {
@@ -261,11 +263,54 @@ def test_a_loss_that_is_not_finite_stops_with_a_sentence_and_keeps_the_last_good
     with pytest.raises(
         GanfoldError, match=r"Loss_D.* became infinite or NaN.*the last good state is kept.*try a lower --lr"
     ):
-        small("dcgan", squares, out, checkpoint_minutes=0)
+        small("dcgan", squares, out, checkpoint_minutes=0, rescue=False)
     assert json.loads((out / "state.json").read_text())["status"] == "failed"
     assert all(value.isfinite().all() for value in weights(out).values())
     monkeypatch.setattr(Trainer, "step", step)
     small("dcgan", squares, out)  # the same command goes on from there
+
+
+def test_a_run_that_diverged_goes_on_from_the_last_good_state_with_half_the_learning_rate(
+    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step, poisons, rates = Trainer.step, iter([True]), []
+
+    def poisoned(self: Trainer) -> None:
+        if self.steps == 6 and next(poisons, False):
+            next(self.gan.D.parameters()).data[0] = float("nan")
+        step(self)
+        rates.append(self.gan.optimizers["G"].param_groups[0]["lr"])
+
+    monkeypatch.setattr(Trainer, "step", poisoned)
+    out = tmp_path / "run"
+    small("dcgan", squares, out, checkpoint_minutes=0, progress=True)
+    assert rates[6] == 2 * rates[7] == 2 * rates[-1]
+    assert "Doctor: training diverged (" in capsys.readouterr().out
+    state = json.loads((out / "state.json").read_text())
+    assert state["status"] == "done"
+    assert [rescue["at"] > rescue["to"] for rescue in state["rescues"]] == [True]
+    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == sorted({row["step"] for row in rows})
+    assert all(math.isfinite(value) for row in rows for value in row.values())
+    assert all(value.isfinite().all() for value in weights(out).values())
+    monkeypatch.setattr(Trainer, "step", step)  # the lower rate outlasts a resume
+    trained = []
+    monkeypatch.setattr(Trainer, "slow_down", lambda self, factor: trained.append(factor))
+    small("dcgan", squares, out, kimg=1)
+    assert trained == [0.5]
+
+
+def test_three_rescues_are_the_most(squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Trainer.step
+
+    def poisoned(self: Trainer) -> None:
+        step(self)
+        if self.steps == 6:
+            next(self.gan.D.parameters()).data[0] = float("nan")
+
+    monkeypatch.setattr(Trainer, "step", poisoned)
+    with pytest.raises(GanfoldError, match="after 3 rescues with ever lower learning rates; the last good state"):
+        small("dcgan", squares, tmp_path / "run")
 
 
 def test_an_exploding_learning_rate_is_caught(squares: Path, tmp_path: Path) -> None:

@@ -96,6 +96,16 @@ class GAN(nn.Module):
         """Images in [-1, 1], (B, C, H, W), of latents (B, *latent)."""
         raise NotImplementedError
 
+    # What follows only the doctor asks for; a GAN that has no such thing leaves it as it is.
+
+    def judge(self, batch: Batch, images: Tensor) -> Tensor | None:
+        """D's opinion of images as in training, (B,): the higher the more real. None: there is no one D."""
+        return None
+
+    def augment(self, batch: Batch, images: Tensor) -> Tensor:
+        """What is done to images before D sees them; the same images where nothing is."""
+        return images
+
 
 def adam(weights: Iterable[nn.Parameter], lr: float, betas: tuple[float, float]) -> Adam:
     """Adam as PyTorch has it, in one fused pass over the weights."""

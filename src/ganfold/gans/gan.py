@@ -74,6 +74,8 @@ class MLPGAN(GAN):
     def discriminator(self, batch: Batch) -> Terms:  # Goodfellow 2014, eq. 1; reals and fakes in separate
         real = self.judge(batch, batch["image"])  # batches, each with its own BatchNorm statistics
         fake = self.judge(batch, batch["fake"])
+        batch.watch("logit/real", real.mean())
+        batch.watch("logit/fake", fake.mean())
         batch.watch("D(x)", real.sigmoid().mean())
         batch.watch("D(G(z)) before", fake.sigmoid().mean())
         smoothing = self.config.label_smoothing  # cross-entropy to 1 - s is softplus(-logit) + s * logit

@@ -37,15 +37,24 @@ class Journal:
             expand=True,
         )
         self._task: TaskID | None = None
+        self._board: Any = None  # TensorBoard's writer
+        self.rows: list[dict[str, Any]] = []  # of the log
 
     def open(self, *, log_bytes: int, step: int) -> None:
         """Begin, or go on at a checkpoint: what was logged after it is cut off, since it will come again."""
-        self._log = open(self.out / "log.jsonl", "ab")  # noqa: SIM115  closed in `close`
-        self._log.truncate(log_bytes)
-        self._log.seek(log_bytes)
-        self._board = SummaryWriter(str(self.out / "tensorboard"), purge_step=step)
+        self._log = open(self.out / "log.jsonl", "ab+")  # noqa: SIM115  closed in `close`
+        self.rewind(log_bytes, step)
         self._task = self._progress.add_task("", total=1.0, clock="", speed="")
         self._progress.start()
+
+    def rewind(self, log_bytes: int, step: int) -> None:
+        """Forget what was logged after a checkpoint."""
+        self._log.truncate(log_bytes)
+        self._log.seek(0)
+        self.rows = [json.loads(line) for line in self._log.read().splitlines()]
+        if self._board:
+            self._board.close()
+        self._board = SummaryWriter(str(self.out / "tensorboard"), purge_step=step)
 
     @property
     def log_bytes(self) -> int:
@@ -65,14 +74,25 @@ class Journal:
 
     def log(self, row: dict[str, Any]) -> None:
         """Write one report's figures everywhere."""
+        self._write(row)
+        shown = [n for n in row if n.startswith(("Loss_", "D("))]
+        figures = "  ".join(f"{name} {row[name]:.3f}" for name in shown)
+        self.say(f"{row['kimg']:9,.1f} kimg  {figures}  {row['images/s']:,.0f} images/s")
+
+    def checkup(self, row: dict[str, Any], best: dict[str, float]) -> None:
+        """Write one checkup's figures everywhere."""
+        self._write(row)
+        where = "the best so far" if best["kimg"] == row["kimg"] else f"best {best['KID']:.3f} at {best['kimg']:g} kimg"
+        figures = "  ".join(f"{name} {row[name]:.2f}" for name in ("precision", "recall", "coverage"))
+        self.say(f"{row['kimg']:9,.1f} kimg  KID {row['KID']:.3f} ± {row['KID/error']:.3f} ({where})  {figures}")
+
+    def _write(self, row: dict[str, Any]) -> None:
+        self.rows.append(row)
         self._log.write((json.dumps(row) + "\n").encode())
         self._log.flush()
         for name, value in row.items():
             if name not in ("step", "kimg"):
                 self._board.add_scalar(name, value, row["step"])
-        shown = [n for n in row if n.startswith(("Loss_", "D("))]
-        figures = "  ".join(f"{name} {row[name]:.3f}" for name in shown)
-        self.say(f"{row['kimg']:9,.1f} kimg  {figures}  {row['images/s']:,.0f} images/s")
 
     def grid(self, samples: np.ndarray, kimg: float, step: int) -> None:
         """Keep the grid of the fixed latents: `samples/<kimg>.png` and TensorBoard."""
@@ -81,11 +101,9 @@ class Journal:
         pixels = np.asarray(picture)
         self._board.add_image("samples", pixels, step, dataformats="HWC" if pixels.ndim == 3 else "HW")
 
-    def state(self, images: int, step: int, minutes: float, status: str, why: str) -> None:
-        write_json(
-            self.out / "state.json",
-            {"images": images, "step": step, "minutes": minutes, "status": status, "why": why},
-        )
+    def state(self, content: dict[str, Any]) -> None:
+        """Write `state.json`: how far the run is, and how it ended."""
+        write_json(self.out / "state.json", content)
 
     def film(self) -> None:
         """Join the grids into `progress.webp`."""

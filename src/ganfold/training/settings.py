@@ -24,6 +24,8 @@ class Settings:
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"  # where to train [the fastest there is]
     sync_bn: bool = False  # several GPUs: BatchNorm over the joined batch instead of each rank's own
     report_kimg: float = 2.0  # a log line and a grid of samples this often (rarer in long runs)
+    evaluate_every: float | None = None  # kimg between checkups by KID, which find the best; 0: none [10 in a budget]
+    rescue: bool = True  # where training diverges go back and on with half the learning rate, at most three times
     checkpoint_minutes: float = 3.0  # a checkpoint this often, besides those at the end and on Ctrl-C
 
     def __post_init__(self) -> None:
@@ -31,8 +33,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise GanfoldError(f"{name} must be above 0, not {value}")
-        for name in ("ema_kimg", "checkpoint_minutes"):
-            if not getattr(self, name) >= 0:
+        for name in ("ema_kimg", "checkpoint_minutes", "evaluate_every"):
+            if not (getattr(self, name) or 0) >= 0:
                 raise GanfoldError(f"{name} must be 0 or more, not {getattr(self, name)}")
         if not 0 <= self.seed < 2**63:
             raise GanfoldError(f"seed must be 0 or more and below 2^63, not {self.seed}")
@@ -49,5 +51,7 @@ class Settings:
         return images >= self.budget_kimg * 1000 or minutes >= (self.minutes or math.inf)
 
 
-FREE_TO_CHANGE = frozenset({"kimg", "minutes", "device", "report_kimg", "checkpoint_minutes"})
+FREE_TO_CHANGE = frozenset(
+    {"kimg", "minutes", "device", "report_kimg", "evaluate_every", "rescue", "checkpoint_minutes"}
+)
 """Settings that a resumed run may change: they do not enter the mathematics."""

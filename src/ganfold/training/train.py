@@ -6,8 +6,6 @@ import json
 import math
 import shlex
 import shutil
-import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, fields
@@ -19,26 +17,24 @@ import numpy as np
 import torch
 
 import ganfold
-from ganfold import checkpoint
 from ganfold import data as ganfold_data
 from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError, did_you_mean
 from ganfold.files import read_json, read_run, unwritable, write_json
 from ganfold.gans import find
 from ganfold.gans.contract import GAN
-from ganfold.run import Run, build, generate
+from ganfold.run import Run, build
 from ganfold.training import device
 from ganfold.training.batches import Batches
 from ganfold.training.journal import GRID, Journal, real_grid
-from ganfold.training.ranks import Ranks, has_batch_norm
+from ganfold.training.loop import Loop
+from ganfold.training.ranks import Ranks
 from ganfold.training.settings import FREE_TO_CHANGE, Settings
 from ganfold.training.trainer import Trainer
 
 OURS = ("state.json", "data.json", "log.jsonl", "contact.png", "progress.webp", "report.html", "samples",
         "checkpoints", "tensorboard", "config.json")  # fmt: skip
 """All that a run folder may hold of ours: what `restart` deletes, what makes it a run last."""
-FINITE_CHECK_STEPS = 64  # on a device that would have to be waited for
-STOP_CHECK_STEPS = 8  # with several ranks, which must agree to stop
 
 
 def train(
@@ -99,164 +95,11 @@ def train(
                     _delete_run(out)
                 _write_record(out, record, images)
             ranks.wait()
-            _Loop(trainer, journal, out, settings, command, ranks).run(images)
+            Loop(trainer, journal, out, settings, command, ranks).run(images)
     finally:
         journal.close()
         ranks.close()
     return Run(out)
-
-
-class _Loop:
-    """Steps until the budget is spent or somebody stops it, with reports and checkpoints on the way."""
-
-    def __init__(
-        self, trainer: Trainer, journal: Journal, out: Path, settings: Settings, command: str, ranks: Ranks
-    ) -> None:
-        self.trainer, self.journal, self.out, self.settings, self.ranks = (
-            trainer,
-            journal,
-            out,
-            settings,
-            ranks,
-        )
-        self.command = command
-        self.spent = 0.0  # seconds of training before this call
-        self.begun = time.monotonic()
-        self.reported = (self.begun, 0)  # when, and at how many images
-
-    def run(self, images: ImageSet) -> None:
-        trainer, journal = self.trainer, self.journal
-        log_bytes = self._resume()
-        if self.ranks.first:
-            journal.open(log_bytes=log_bytes, step=trainer.steps)
-            self._announce(images, resumed=trainer.steps > 0)
-            if trainer.steps == 0:
-                self._grid()
-        saved = self.begun = time.monotonic()
-        self.reported = (self.begun, trainer.images)
-        with _stop_signal() as stop:
-            status, why = "done", "the budget is spent"
-            while not self._budget_spent():
-                due = _next_report(trainer.images, self.settings.report_kimg)
-                trainer.step()
-                if trainer.device.type == "cpu" or trainer.steps % FINITE_CHECK_STEPS == 0:
-                    self._check_finite()
-                if trainer.images >= due:
-                    self._report()
-                if self._agreed(time.monotonic() - saved >= 60 * self.settings.checkpoint_minutes):
-                    self._save("running", "")
-                    saved = time.monotonic()
-                if self._agreed(bool(stop)):
-                    status, why = "stopped", stop[0] if stop else "another rank was stopped"
-                    break
-            self._save(status, why)
-        if self.ranks.first:
-            self._end(status, why)
-
-    @property
-    def minutes(self) -> float:
-        return (self.spent + time.monotonic() - self.begun) / 60
-
-    def _budget_spent(self) -> bool:
-        return self.settings.is_spent(self.trainer.images, 0) or self._agreed(
-            self.settings.is_spent(self.trainer.images, self.minutes)
-        )
-
-    def _agreed(self, flag: bool) -> bool:
-        """Whether any rank says so; asked only now and then, since ranks must wait for each other to answer."""
-        if self.ranks.world == 1:
-            return flag
-        return self.trainer.steps % STOP_CHECK_STEPS == 0 and self.ranks.any(flag, self.trainer.device)
-
-    def _resume(self) -> int:
-        found = checkpoint.checkpoints(self.out / "checkpoints")
-        if not found:
-            return 0
-        tensors, state = checkpoint.load(found[-1])
-        self.trainer.load(tensors, state)
-        self.spent = state["seconds"]
-        log_bytes: int = state["log_bytes"]
-        return log_bytes
-
-    def _announce(self, images: ImageSet, resumed: bool) -> None:
-        trainer, settings = self.trainer, self.settings
-        budget = " or ".join(
-            ([f"{settings.budget_kimg:,g} kimg"] if math.isfinite(settings.budget_kimg) else [])
-            + ([f"{settings.minutes:g} minutes"] if settings.minutes else [])
-        )
-        weights = ", ".join(
-            f"{name} {sum(p.numel() for p in network.parameters()) / 1e6:.1f} M"
-            for name, network in trainer.gan.named_children()
-        )
-        self.journal.say(
-            f"{'Going on at ' + format(trainer.images / 1000, ',.1f') + ' kimg' if resumed else 'Training'} "
-            f"on {trainer.device}: {len(images.train):,} images of {images.resolution} px, {weights} weights, "
-            f"until {budget}. Ctrl-C stops and saves."
-        )
-        if self.ranks.world > 1 and has_batch_norm(trainer.gan) and not settings.sync_bn:
-            share = trainer.batches.size // self.ranks.world
-            self.journal.say(
-                f"BatchNorm sees each rank's own {share} images, not the joined {trainer.batches.size}: "
-                "not the same training as on one rank; --sync-bn joins them."
-            )
-
-    def _check_finite(self) -> None:
-        if wrong := self.trainer.meter.not_finite():
-            found = checkpoint.checkpoints(self.out / "checkpoints")
-            if self.ranks.first:
-                self.journal.state(self.trainer.images, self.trainer.steps, self.minutes, "failed", "non-finite")
-            kept = f"the last good state is kept ({found[-1]})" if found else "no checkpoint had been written yet"
-            raise GanfoldError(
-                f"{', '.join(wrong)} became infinite or NaN before {self.trainer.images / 1000:,.1f} kimg, so "
-                f"training stopped; {kept}: try a lower --lr, --precision fp32 or another --seed, each with --restart"
-            )
-
-    def _report(self) -> None:
-        trainer, now = self.trainer, time.monotonic()
-        self.ranks.average(trainer.meter.sums())
-        self._check_finite()
-        when, images = self.reported
-        speed = (trainer.images - images) / (now - when)
-        if self.ranks.first:
-            row = {"step": trainer.steps, "kimg": trainer.images / 1000, **trainer.meter.means()}
-            self.journal.log(row | {"images/s": round(speed, 1), "minutes": round(self.minutes, 3)})
-            self._grid()
-            shares = [trainer.images / 1000 / self.settings.budget_kimg]
-            if self.settings.minutes:
-                shares.append(self.minutes / self.settings.minutes)
-            self.journal.tick(max(shares), trainer.images / 1000, speed)
-        trainer.meter.clear()
-        self.reported = (now, trainer.images)
-
-    def _grid(self) -> None:
-        trainer = self.trainer
-        samples = generate(trainer.sample, trainer.gan.latent, self.settings.seed, GRID, device=trainer.device)
-        self.journal.grid(samples, trainer.images / 1000, trainer.steps)
-
-    def _save(self, status: str, why: str) -> None:
-        trainer = self.trainer
-        self.ranks.average(trainer.meter.sums())
-        self._check_finite()  # after the average, so that all ranks see the same
-        self.ranks.broadcast(trainer.gan.buffers())
-        if self.ranks.first:
-            tensors, state = trainer.state()
-            state |= {"seconds": self.minutes * 60, "log_bytes": self.journal.log_bytes}
-            checkpoint.save(self.out / "checkpoints", trainer.steps, tensors, state)
-            self.journal.state(trainer.images, trainer.steps, self.minutes, status, why)
-
-    def _end(self, status: str, why: str) -> None:
-        self.journal.film()
-        kimg = f"{self.trainer.images / 1000:,.1f} kimg"
-        if status == "stopped":
-            self.journal.say(
-                f"Stopped by {why} and saved at {kimg}. To go on, give the same command:\n  {self.command}"
-            )
-        else:
-            self.journal.say(
-                f"Done: {kimg} in {self.minutes:,.1f} minutes.\n"
-                f"  ganfold sample {shlex.quote(str(self.out))} --out grid.png\n"
-                f"  ganfold report {shlex.quote(str(self.out))}"
-            )
 
 
 def _split(kind: type[GAN], gan: str, options: dict[str, Any]) -> tuple[Any, Settings]:
@@ -383,35 +226,6 @@ def _trainer(
     )
 
 
-def _next_report(images: int, report_kimg: float) -> float:
-    """The number of images at which to report next: every `report_kimg` a hundred times, then ever rarer."""
-    base = report_kimg * 1000
-    interval = base * 2 ** max(0, math.floor(math.log2(max(images, 1) / (100 * base))) + 1)
-    return float((math.floor(images / interval) + 1) * interval)
-
-
-@contextmanager
-def _stop_signal() -> Iterator[list[str]]:
-    """A list that receives the name of the first Ctrl-C or SIGTERM; a second one acts as it would without us."""
-    received: list[str] = []
-    earlier: dict[signal.Signals, Any] = {}
-
-    def note(number: int, _: Any) -> None:
-        received.append("Ctrl-C" if number == signal.SIGINT else "SIGTERM")
-        signal.signal(number, earlier[signal.Signals(number)])
-
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            earlier[number] = signal.signal(number, note)
-    except ValueError:  # not the main thread: whoever started it must stop it
-        pass
-    try:
-        yield received
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
-
-
 @contextmanager
 def _one_sentence(out: Path) -> Iterator[None]:
     """Turn what the machine refuses into one sentence."""
@@ -433,8 +247,8 @@ def _command(gan: str, data: str | Path, out: Path, options: dict[str, Any]) -> 
     words = ["ganfold", "train", gan, "--data", str(data), "--out", str(out)]
     for name, value in options.items():
         flag = "--" + name.replace("_", "-")
-        if isinstance(value, bool):
-            words += [flag] if value else []
+        if isinstance(value, bool):  # every one is false by default but `rescue`
+            words += [flag] if value and name != "rescue" else ["--no-rescue"] if name == "rescue" and not value else []
         elif value is not None:
             words += [flag, *map(str, value if isinstance(value, tuple | list) else [value])]
     return shlex.join(words)

@@ -15,6 +15,8 @@ from ganfold.training.batches import Batches
 from ganfold.training.meter import Meter
 from ganfold.training.ranks import Ranks
 
+MOVE_STEPS = 32  # how often to measure by how much of its length an update moves the weights
+
 
 class Trainer:
     """A GAN, its batches, its optimizers' steps and its averages; `step` makes one step of it.
@@ -42,6 +44,7 @@ class Trainer:
         self.meter = Meter()
         self.steps = self.draws = 0
         self._owned = {name: _weights(optimizer) for name, optimizer in gan.optimizers.items()}
+        self._rates = {n: [group["lr"] for group in o.param_groups] for n, o in gan.optimizers.items()}
         gan.requires_grad_(False)
 
     @property
@@ -66,9 +69,17 @@ class Trainer:
                 batch.update(early.get(number, {}))
                 batch.begin(self.seed, "phase", self.steps, number, turn)
                 self._update(number, phase, batch)
+        if (fake := batch.get("fake")) is not None and fake.shape == batch["image"].shape:
+            self.meter.add("spread", {"spread/real": _spread(batch["image"]), "spread/fake": _spread(fake)})
         for name, average in self.averages.items():
             average.update(getattr(self.gan, name), self.images - before, self.images)
         self.steps += 1
+
+    def slow_down(self, factor: float) -> None:
+        """Set every learning rate to this share of what the GAN's file says."""
+        for name, optimizer in self.gan.optimizers.items():
+            for group, rate in zip(optimizer.param_groups, self._rates[name], strict=True):
+                group["lr"] = rate * factor
 
     def _update(self, number: int, phase: Phase, batch: Batch) -> None:
         optimizer, weights = self.gan.optimizers[phase.optimizer], self._owned[phase.optimizer]
@@ -80,7 +91,12 @@ class Trainer:
             loss.backward()  # type: ignore[no-untyped-call]
         gradients = [weight.grad for weight in weights if weight.grad is not None]
         self.ranks.average(gradients)
+        before = [weight.clone() for weight in weights] if self.steps % MOVE_STEPS == 0 else []
         optimizer.step()
+        if before:
+            moved = torch._foreach_sub(list(weights), before)
+            share = nn.utils.get_total_norm(moved) / nn.utils.get_total_norm(before)
+            self.meter.add(f"move {number}", {f"move/{phase.optimizer}": share})
         first = all(earlier.optimizer != phase.optimizer for earlier in self.gan.phases[:number])
         self.meter.add(
             str(number),
@@ -160,6 +176,11 @@ class Trainer:
 
 def _weights(optimizer: torch.optim.Optimizer) -> Sequence[nn.Parameter]:
     return [weight for group in optimizer.param_groups for weight in group["params"]]
+
+
+def _spread(images: Tensor) -> Tensor:
+    """The deviation of a pixel over the batch, averaged over pixels: 0 where all images are the same."""
+    return images.detach().float().std(0).mean()
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,0 +1,56 @@
+"""Differentiable augmentation of all that D sees (Zhao et al. 2020, "Differentiable augmentation for data-efficient
+GAN training", arXiv:2006.10738): G learns through it, and need not imitate it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Uniform = Callable[..., Tensor]  # (*shape) -> fresh numbers in (0, 1), (B, *shape): `Batch.uniform`
+
+SHIFT = 1 / 8  # of the side, at most (their code's default)
+HOLE = 1 / 2  # of the side: what a cutout covers
+
+
+def augment(images: Tensor, p: float, uniform: Uniform) -> Tensor:
+    """Colour, translation and cutout, each on a share `p` of the images, (B, C, H, W) in [-1, 1].
+
+    Near p = 1 an image is hardly ever shown as it is, and the changes begin to leak into what G makes (Karras 2020,
+    arXiv:2006.06676, sec. 2.2).
+    """
+    for change in (colour, translation, cutout):
+        chosen = uniform() < p
+        images = torch.where(chosen[:, None, None, None], change(images, uniform), images)
+    return images
+
+
+def colour(images: Tensor, uniform: Uniform) -> Tensor:
+    """Brightness, then saturation, then contrast."""
+    brightness, saturation, contrast = (uniform(1, 1, 1) for _ in range(3))
+    images = images + (brightness - 0.5)
+    grey = images.mean(1, keepdim=True)
+    images = (images - grey) * (2 * saturation) + grey
+    mean = images.mean((1, 2, 3), keepdim=True)
+    return (images - mean) * (contrast + 0.5) + mean
+
+
+def translation(images: Tensor, uniform: Uniform) -> Tensor:
+    """A shift by whole pixels, up to an eighth of the side each way; what comes in is mid-grey."""
+    side = images.shape[-1]
+    most = round(SHIFT * side)
+    shift = (uniform(2) * (2 * most + 1)).floor() - most  # in pixels
+    turn = torch.eye(2, device=images.device).expand(len(images), 2, 2)
+    grid = F.affine_grid(torch.cat([turn, (shift * 2 / side)[:, :, None]], 2), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, align_corners=False)
+
+
+def cutout(images: Tensor, uniform: Uniform) -> Tensor:
+    """A square of half the side made mid-grey; it may reach over the border."""
+    side = images.shape[-1]
+    corner = (uniform(2, 1) - HOLE / 2) * side
+    inside = (torch.arange(side, device=images.device) + 0.5 - corner) / (HOLE * side)  # (B, 2, side)
+    inside = (inside > 0) & (inside < 1)
+    return images.masked_fill((inside[:, 0, :, None] & inside[:, 1, None, :])[:, None], 0)

@@ -1,0 +1,119 @@
+"""What is measured now and then while training: the averaged generator against held-out images, and D's opinion."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganfold.data import ImageSet
+from ganfold.gans.contract import GAN, Batch
+from ganfold.metrics.distances import kid
+from ganfold.metrics.features import efficientnet
+from ganfold.metrics.manifold import manifold
+from ganfold.metrics.memorisation import nearest_in_pixels, pixel_bank
+from ganfold.run import as_bytes, generate
+from ganfold.training.trainer import Trainer
+
+MOST = 500  # images: of each kind
+LEAST = 50
+NEAR = 100  # samples whose nearest training image is sought
+FEW = 10_000  # training images: with more of them nothing is learnt by heart
+SIZE = 112  # pixels a side that the network is shown: a quarter of the work of its own 224
+
+
+class Checkup:
+    """Figures of a trainer's generator, all from the same latents and the same real images each time."""
+
+    def __init__(self, images: ImageSet, seed: int, device: torch.device) -> None:
+        self.images, self.seed, self.device = images, seed, device
+        self.features = efficientnet(SIZE, device)
+        order = np.random.default_rng(seed)
+        self.seen = np.sort(order.permutation(images.train)[:MOST])
+        self.unseen = np.sort(order.permutation(images.held_out)[:MOST])
+        self._reference_images = images.images[self.unseen if len(self.unseen) >= LEAST else self.seen]
+        self._augmented: Tensor | None = None
+        self._bank: Tensor | None = None
+
+    @cached_property
+    def reference(self) -> Tensor:
+        """Features of held-out images; where nothing is held out, of training images."""
+        return self.features.cached(self._reference_images)
+
+    def __call__(self, trainer: Trainer) -> dict[str, float]:
+        samples = generate(trainer.sample, trainer.gan.latent, self.seed, len(self.reference), device=self.device)
+        samples = np.ascontiguousarray(samples.transpose(0, 3, 1, 2))
+        fake = self.features(samples)
+        value, error = kid(fake, self.reference)
+        found = manifold(fake, self.reference)
+        row = {"KID": value, "KID/error": error, "precision": found.precision[0], "recall": found.recall[0]}
+        row |= {"coverage": found.coverage[0], "density": found.density[0], "repeats": self._repeats(fake)}
+        return row | self._leak(trainer.gan, fake) | self._nearness(samples) | self._opinions(trainer, samples)
+
+    def _repeats(self, fake: Tensor) -> float:
+        """The share of samples that lie nearer to another sample than 99 % of the real images do to another."""
+        near = [_to_nearest_other(features) for features in (fake, self.reference)]
+        return float((near[0] < near[1].quantile(0.01)).float().mean())
+
+    def _nearness(self, samples: np.ndarray) -> dict[str, float]:
+        """How far samples and held-out images are from the nearest training image, in pixels; the median."""
+        if len(self.images.train) > FEW or len(self.unseen) < LEAST:
+            return {}
+        if self._bank is None:
+            self._bank = pixel_bank(self.images.images[self.images.train])
+            unseen, _, _ = nearest_in_pixels(self.images.images[self.unseen[:NEAR]], self._bank)
+            self._nearest_unseen = float(unseen.median())
+        fake, _, _ = nearest_in_pixels(samples[:NEAR], self._bank)
+        return {"nearest/fake": float(fake.median()), "nearest/held-out": self._nearest_unseen}
+
+    def _leak(self, gan: GAN, fake: Tensor) -> dict[str, float]:
+        """KID to the reference after the GAN's own augmentation, if it has one."""
+        if self._augmented is None:
+            pixels = _scaled(self._reference_images, self.device)
+            batch = Batch({}, torch.arange(len(pixels), device=self.device))
+            batch.begin(self.seed, "checkup augmentation")
+            changed = gan.augment(batch, pixels)
+            self._augmented = torch.empty(0)
+            if not torch.equal(changed, pixels):
+                self._augmented = self.features(as_bytes(changed).cpu().numpy())
+        return {"KID/augmented": kid(fake, self._augmented)[0]} if len(self._augmented) else {}
+
+    @torch.no_grad()
+    def _opinions(self, trainer: Trainer, samples: np.ndarray) -> dict[str, float]:
+        """D of training images, of held-out images and of samples, batch by batch as in training."""
+        gan = trainer.gan
+        if type(gan).judge is GAN.judge or len(self.unseen) < LEAST:
+            return {}
+        kept = [buffer.clone() for buffer in gan.buffers()]  # BatchNorm takes notes of all that it sees
+        means = {}
+        for name, images in (
+            ("train", self.images.images[self.seen]),
+            ("held-out", self.images.images[self.unseen]),
+            ("fake", samples),
+        ):
+            parts = []
+            size = min(trainer.batches.size, len(images))
+            for start in range(0, len(images) - size + 1, size):
+                pixels = _scaled(images[start : start + size], self.device)
+                batch = Batch({}, torch.arange(size, device=self.device))
+                batch.begin(self.seed, "checkup", start)
+                logits = gan.judge(batch, pixels)
+                assert isinstance(logits, Tensor)
+                parts.append(logits.mean())
+            means[f"opinion/{name}"] = float(torch.stack(parts).mean())
+        for buffer, value in zip(gan.buffers(), kept, strict=True):
+            buffer.copy_(value)
+        return means
+
+
+def _to_nearest_other(features: Tensor) -> Tensor:
+    distances = torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist")
+    return distances.fill_diagonal_(torch.inf).amin(1)
+
+
+def _scaled(images: np.ndarray, device: torch.device) -> Tensor:
+    """uint8 images as D sees them: float32 in [-1, 1]."""
+    pixels = torch.from_numpy(np.array(images)).to(device).float() / 127.5 - 1
+    return pixels.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,336 @@
+"""The training doctor: what the log says of a run's health, each with its evidence and the one thing to change.
+
+`diagnose` is a function of the log's rows alone, so a run that was stopped and resumed gets the same words, and so
+does a log of last year. The signs are those of the literature where it has them (Karras et al. 2020,
+arXiv:2006.06676, sec. 3, for an overfitting D; Karras et al. 2018, arXiv:1710.10196, app. A.2, for collapse); the
+limits were set on planted failures and healthy runs (docs/doctor.md has the table).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean, median
+from typing import Any
+
+Row = dict[str, float]
+
+SETTLED_KIMG = 10.0  # before that even a healthy G makes one grey image
+RECENT = 0.25  # of the rows, the newest: what holds over them is no accident
+MOVE = 0.01  # of its weights' length, by one update; 0.002 to 0.006 is usual with Adam
+SPREAD = 0.2  # of the reals' deviation over a batch
+OVERFIT = 0.3  # of the way from D's opinion of training images to that of samples
+NEARER = 0.7  # of the distance from held-out to training images
+TOLD_APART = 0.02  # difference of two probabilities
+STARVED = 0.005  # D(G(z)): G's images are hopeless
+LOST = 0.5  # of what had been gained, twice in a row
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One thing that the doctor sees."""
+
+    name: str
+    alarm: bool  # False: a hint, nothing is wrong
+    sentence: str  # what it is
+    evidence: str  # the figures that say so
+    remedy: str  # the one thing to change
+
+    def __str__(self) -> str:
+        return f"{self.sentence} ({self.evidence}). {self.remedy}"
+
+
+def diagnose(rows: list[Row], config: dict[str, Any], state: dict[str, Any]) -> list[Diagnosis]:
+    """What is to be said of a run, the worst first; nothing for a healthy one that is under way.
+
+    Args:
+        rows: of `log.jsonl`, reports and checkups alike.
+        config, state: the run's `config.json` and `state.json`.
+    """
+    if not rows:
+        return []
+    about = _About(rows, [row for row in rows if "KID" in row], config, state)
+    found = [check(about) for check in CHECKS]
+    return [diagnosis for diagnosis in found if diagnosis]
+
+
+@dataclass(frozen=True)
+class _About:
+    """The log, and what the checks ask of it."""
+
+    rows: list[Row]
+    checkups: list[Row]
+    config: dict[str, Any]
+    state: dict[str, Any]
+
+    @property
+    def kimg(self) -> float:
+        return self.rows[-1]["kimg"]
+
+    def recent(self, name: str, share: float = RECENT) -> list[float]:
+        """The newest values of a column, all from after `SETTLED_KIMG`."""
+        values = [row[name] for row in self.rows if name in row and row["kimg"] >= SETTLED_KIMG]
+        return values[-max(2, round(share * len(values))) :]
+
+    def has(self, option: str) -> bool:
+        return option in self.config["config"]
+
+
+def _non_finite(about: _About) -> Diagnosis | None:
+    if about.state.get("status") != "failed":
+        return None
+    return Diagnosis(
+        "diverged",
+        True,
+        "Training diverged and stopped",
+        about.state["why"],
+        "Begin anew with a lower --lr; the best and the last good checkpoint are kept.",
+    )
+
+
+def _rescued(about: _About) -> Diagnosis | None:
+    rescues = about.state.get("rescues", [])
+    if not rescues:
+        return None
+    last = rescues[-1]
+    return Diagnosis(
+        "rescued",
+        True,
+        f"Training diverged {len(rescues)} time{'s' * (len(rescues) > 1)} and went on from an earlier checkpoint with "
+        "half the learning rate each time",
+        f"last at {last['at']:g} kimg, back to {last['to']:g}: {last['why']}",
+        f"For the next run set --lr to {0.5 ** len(rescues):g} of what it was.",
+    )
+
+
+def _rate(about: _About) -> Diagnosis | None:
+    """An update that turns over a percent of a network's weights forgets as fast as it learns."""
+    found = {}
+    for name in ("G", "D"):
+        moves = [row[f"move/{name}"] for row in about.rows if f"move/{name}" in row]
+        if len(moves) >= 2 and (middle := median(moves)) > MOVE:
+            found[name] = middle
+    if not found:
+        return None
+    return Diagnosis(
+        "learning rate",
+        True,
+        "The learning rate is far too high",
+        " and ".join(f"one update moves the weights of {n} by {m:.1%} of their length" for n, m in found.items())
+        + "; 0.1 to 0.6 % is usual",
+        f"Divide --lr by {_round(max(found.values()) / (MOVE / 3))}.",
+    )
+
+
+def _collapse(about: _About) -> Diagnosis | None:
+    shares = [
+        fake / real
+        for fake, real in zip(about.recent("spread/fake"), about.recent("spread/real"), strict=True)
+        if real > 0
+    ]
+    if shares and max(shares) < SPREAD:
+        return Diagnosis(
+            "mode collapse",
+            True,
+            "Mode collapse: the generated images hardly differ from each other",
+            f"the pixels of a batch of them vary by {fmean(shares):.0%} of what the real ones do",
+            "Go back to the best checkpoint, and begin anew with half the --lr.",
+        )
+    repeats = about.recent("repeats")
+    if repeats and min(repeats) > 0.5:
+        return Diagnosis(
+            "mode collapse",
+            True,
+            "Mode collapse: the same few images are generated over and over",
+            f"{repeats[-1]:.0%} of the samples are nearer to another sample than nearly all real images are to each "
+            "other",
+            "Go back to the best checkpoint, and begin anew with half the --lr.",
+        )
+    return None
+
+
+def _d_wins(about: _About) -> Diagnosis | None:
+    reals, fakes = about.recent("D(x)"), about.recent("D(G(z)) after")
+    if not reals or min(reals) < 0.95 or max(fakes) > STARVED:
+        return None
+    return Diagnosis(
+        "D wins",
+        True,
+        "D wins: it tells real from generated without fail, so G learns little",
+        f"D(x) {fmean(reals):.3f}, D(G(z)) {fmean(fakes):.4f}",
+        _weaken_d(about),
+    )
+
+
+def _g_wins(about: _About) -> Diagnosis | None:
+    reals, fakes = about.recent("D(x)", 0.5), about.recent("D(G(z)) before", 0.5)
+    if not reals or not _far(about):
+        return None
+    gap = fmean(reals) - fmean(fakes)
+    if gap > TOLD_APART:
+        return None
+    return Diagnosis(
+        "G wins",
+        True,
+        "G wins: D no longer tells generated images from real ones, although they are far from real",
+        f"D(x) {fmean(reals):.3f}, D(G(z)) {fmean(fakes):.3f}, KID {about.checkups[-1]['KID']:.3g}",
+        "Make D stronger: a larger --width, or a higher learning rate for D.",
+    )
+
+
+def _overfits(about: _About) -> Diagnosis | None:
+    """The r_v of Karras 2020, eq. 1."""
+    shares = []
+    for row in about.checkups[-2:]:
+        if "opinion/held-out" in row:
+            train, unseen, fake = (row[f"opinion/{name}"] for name in ("train", "held-out", "fake"))
+            shares.append((train - unseen) / max(train - fake, 1e-9) if train > fake else 0.0)
+    if len(shares) < 2 or min(shares) < OVERFIT:
+        return None
+    return Diagnosis(
+        "D overfits",
+        True,
+        "D overfits: it knows its training images by heart and takes real images that it has not seen for generated",
+        f"its opinion of held-out images is {shares[-1]:.0%} of the way from training images to generated ones",
+        _more_data(about),
+    )
+
+
+def _memorises(about: _About) -> Diagnosis | None:
+    shares = [
+        row["nearest/fake"] / row["nearest/held-out"] for row in about.checkups[-2:] if row.get("nearest/held-out")
+    ]
+    if len(shares) < 2 or max(shares) > NEARER:
+        return None
+    return Diagnosis(
+        "memorisation",
+        True,
+        "G copies: its images lie closer to the training images than real images that it has not seen do",
+        f"at {shares[-1]:.0%} of their distance; `ganfold copies` shows the pairs",
+        _more_data(about),
+    )
+
+
+def _leaks(about: _About) -> Diagnosis | None:
+    rows = [row for row in about.checkups[-2:] if "KID/augmented" in row]
+    if len(rows) < 2 or any(row["KID"] - row["KID/augmented"] < 3 * row["KID/error"] for row in rows):
+        return None
+    return Diagnosis(
+        "augmentation leaks",
+        True,
+        "The augmentation leaks: the samples look more like augmented images than like real ones",
+        f"KID {rows[-1]['KID/augmented']:.3g} to augmented held-out images, {rows[-1]['KID']:.3g} to plain ones",
+        "Lower --augment to 0.5 or less.",
+    )
+
+
+def _lost(about: _About) -> Diagnosis | None:
+    """Most of what had been gained is lost again, for two checkups in a row."""
+    if not lost_its_gain(about.rows):
+        return None
+    best = min(about.checkups, key=lambda row: row["KID"])
+    return Diagnosis(
+        "diverges",
+        True,
+        "Training gets worse",
+        f"KID was {best['KID']:.3g} at {best['kimg']:g} kimg and is {about.checkups[-1]['KID']:.3g} now",
+        "The best checkpoint is kept and used; begin anew with half the --lr to get further.",
+    )
+
+
+def _oscillates(about: _About) -> Diagnosis | None:
+    values = [row["KID"] for row in about.checkups][-6:]
+    if len(values) < 6:
+        return None
+    steps = [after - before for before, after in pairwise(values)]
+    turns = sum(before * after < 0 for before, after in pairwise(steps))
+    swing = fmean(map(abs, steps)) / fmean(values)
+    if turns < 4 or swing < 0.3:
+        return None
+    return Diagnosis(
+        "oscillation",
+        True,
+        "Training swings instead of settling",
+        f"KID went up and down by {swing:.0%} of itself over the last {len(values)} checkups",
+        "Begin anew with half the --lr, or average longer by --ema-kimg.",
+    )
+
+
+def _improving(about: _About) -> Diagnosis | None:
+    values = [row["KID"] for row in about.checkups]
+    if about.state.get("status") != "done" or len(values) < 4:
+        return None
+    gain = 1 - min(values[-2:]) / min(values[:-2])
+    if gain < 0.05:
+        return None
+    return Diagnosis(
+        "unfinished",
+        False,
+        "The budget was spent while the images were still getting better",
+        f"the last quarter of it lowered KID by {gain:.0%}",
+        "Give the same command with a larger --kimg or --minutes: it goes on where it stopped.",
+    )
+
+
+def _wasted(about: _About) -> Diagnosis | None:
+    values = [row["KID"] for row in about.checkups]
+    if about.state.get("status") != "done" or len(values) < 6:
+        return None
+    best = values.index(min(values))
+    if best >= len(values) / 2:
+        return None
+    return Diagnosis(
+        "no gain",
+        False,
+        "Much of the budget brought nothing",
+        f"no checkup after {about.checkups[best]['kimg']:g} of {about.kimg:g} kimg was better",
+        "The best checkpoint is kept and used; a shorter run would have done.",
+    )
+
+
+CHECKS: list[Callable[[_About], Diagnosis | None]] = [
+    _non_finite,
+    _rescued,
+    _rate,
+    _collapse,
+    _g_wins,
+    _d_wins,
+    _overfits,
+    _memorises,
+    _leaks,
+    _lost,
+    _oscillates,
+    _improving,
+    _wasted,
+]
+
+
+def lost_its_gain(rows: list[Row]) -> bool:
+    """Whether the last two checkups have lost over half of what the best had gained over the first."""
+    values = [row["KID"] for row in rows if "KID" in row]
+    if len(values) < 4:
+        return False
+    best = min(values)
+    return min(values[-2:]) > max(2 * best, best + LOST * (values[0] - best))
+
+
+def _far(about: _About) -> bool:
+    """Whether the last checkup found images that are plainly not real."""
+    return bool(about.checkups) and about.checkups[-1]["coverage"] < 0.3
+
+
+def _weaken_d(about: _About) -> str:
+    if about.has("label_smoothing") and not about.config["config"]["label_smoothing"]:
+        return "Make it harder for D: --label-smoothing 0.1 --input-noise 0.1."
+    return "Lower D's learning rate."
+
+
+def _more_data(about: _About) -> str:
+    if about.has("augment") and about.config["config"]["augment"] < 0.5:
+        return "Give --augment 0.5, so that D cannot know them by heart."
+    return "More images are the cure; until then use the best checkpoint, not the last."
+
+
+def _round(number: float) -> str:
+    return f"{float(f'{number:.1g}'):g}"
