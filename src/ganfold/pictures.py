@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
@@ -14,6 +15,7 @@ from ganfold.files import write_atomically
 
 GAP = 2  # pixels between the images of a grid
 GROUND = 128  # its grey
+PAIR_SIDE = 256  # pixels of an image in a pair at most
 CAPTION = 18  # pixels of a film's caption
 FILM_MS, LAST_MS = 8000, 2000  # how long a film runs, and how long its last frame stands
 
@@ -42,6 +44,48 @@ def grid(images: np.ndarray, columns: int | None = None, scale: int = 1) -> Imag
         top, left = (height + GAP) * (number // columns), (width + GAP) * (number % columns)
         sheet[top : top + height, left : left + width] = image.repeat(scale, 0).repeat(scale, 1)
     return Image.fromarray(sheet[..., 0] if channels == 1 else sheet)
+
+
+def pairs(
+    left: np.ndarray,
+    right: np.ndarray,
+    captions: Sequence[Sequence[str]],
+    marked: Sequence[bool],
+    head: Sequence[str],
+    columns: int = 4,
+) -> Image.Image:
+    """Images two by two, with lines of text below each pair and above all.
+
+    Args:
+        left, right: uint8 (N, H, W, C) with 1, 3 or 4 channels, N of 1 or more.
+        captions: of each pair its lines, equally many; too long ones lose their beginning.
+        marked: whether a pair's last line is red.
+        head: lines above; long ones are wrapped.
+        columns: pairs in a row.
+    """
+    font, line = ImageFont.load_default(CAPTION - 6), CAPTION - 3
+    scale = enlargement(left)
+    side = min(left.shape[1] * scale, PAIR_SIDE)
+    wide = max(2 * side + GAP, 190)  # room for the captions
+    columns = min(columns, len(left))
+    width, height = wide + CAPTION, side + len(captions[0]) * line + CAPTION
+    words = [part for text in head for part in _wrapped(text, max(3, columns) * width - CAPTION, font)]
+    top = len(words) * line + CAPTION
+    size = (max(3, columns) * width + CAPTION, top + -(-len(left) // columns) * height)
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    for number, text in enumerate(words):
+        draw.text((CAPTION, 8 + number * line), text, "black", font)
+    for number, two in enumerate(zip(left, right, strict=True)):
+        x, y = CAPTION + width * (number % columns), top + height * (number // columns)
+        tile = grid(np.stack(two), columns=2, scale=scale).convert("RGBA")
+        tile.thumbnail((2 * side + GAP, side))
+        sheet.paste(tile, (x, y), tile)
+        for place, text in enumerate(captions[number], 1):
+            is_red = marked[number] and place == len(captions[number])
+            spot = (x, y + side + 3 + (place - 1) * line)
+            draw.text(spot, _tail(text, wide, font), "#c00000" if is_red else "black", font)
+    return sheet
 
 
 def enlargement(images: np.ndarray) -> int:
@@ -97,6 +141,26 @@ def _captioned(path: Path) -> Image.Image:
     words = f"{float(path.stem):,.{0 if float(path.stem) >= 100 else 3}f} kimg" if _is_number(path.stem) else path.stem
     ImageDraw.Draw(sheet).text((4, picture.height + 2), words, fill="black", font=ImageFont.load_default(12))
     return sheet
+
+
+def _tail(text: str, width: int, font: Any) -> str:
+    """The end of a name that is too long: there it differs from the others."""
+    short = text
+    while font.getlength(short) > width:
+        text = text[1:]
+        short = "…" + text
+    return short
+
+
+def _wrapped(text: str, width: int, font: Any) -> list[str]:
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font.getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
 
 
 def _is_number(text: str) -> bool:
