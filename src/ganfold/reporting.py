@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from ganfold.files import read_json, read_run, write_bytes
+from ganfold.training.doctor import Diagnosis, diagnose
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,12 +26,34 @@ INK = "#7a7f87"  # legible on white and on near-black
 
 PLOTS = [  # (title, how the log's columns for it begin, logarithmic, how to read it)
     (
+        "Distance from real images",
+        "KID",
+        True,
+        "KID of the averaged generator to held-out images, with its standard error: the lower the better. The best "
+        "checkpoint is the lowest point. It is measured more lightly than by `ganfold evaluate`, so the two are not "
+        "to be compared.",
+    ),
+    (
         "What D believes",
         "D(",
         False,
         "D(x) is the mean probability that D gives real images, D(G(z)) what it gives generated ones before and after "
         "its own update. Near 0.5 each: D cannot tell them apart. D(x) near 1 and D(G(z)) near 0 for long: D wins, "
         "and G learns little.",
+    ),
+    (
+        "Variety",
+        "spread/",
+        False,
+        "How much a pixel varies over a batch of real and of generated images. Generated far below real for long: "
+        "mode collapse.",
+    ),
+    (
+        "D on images that it has not seen",
+        "opinion/",
+        False,
+        "D's mean opinion of training images, held-out images and samples. Held-out images sinking from the training "
+        "images towards the samples: D learns its images by heart.",
     ),
     (
         "Losses",
@@ -44,12 +68,13 @@ PLOTS = [  # (title, how the log's columns for it begin, logarithmic, how to rea
         "Steady is good. A norm that climbs by orders of magnitude comes before a collapse; one that dies away "
         "starves its network.",
     ),
-    ("Speed", "images/s", False, "Real images a second, reports and checkpoints included."),
+    ("Speed", "images/s", False, "Real images a second, reports, checkups and checkpoints included."),
 ]
 
 
 def report(run: str | Path) -> Path:
-    """Write `report.html` into a run's folder: pictures, curves, data, settings, how to repeat it.
+    """Write `report.html` into a run's folder: verdict, pictures, the doctor's findings, figures, copies, curves,
+    data, settings, how to repeat it. Figures are those that `ganfold evaluate` and `ganfold copies` have left there.
 
     Returns:
         Its path. The file holds everything that it shows; what the run does not have yet is left out.
@@ -61,9 +86,10 @@ def report(run: str | Path) -> Path:
 
     folder = Path(run)
     config = read_run(folder)
-    state = read_json(folder / "state.json") if (folder / "state.json").exists() else {}
-    found = read_json(folder / "data.json") if (folder / "data.json").exists() else {}
+    state, found = _optional(folder / "state.json"), _optional(folder / "data.json")
     rows = _log(folder / "log.jsonl")
+    evaluation, copies = (_optional(folder / f"{name}.json") for name in ("evaluation", "copies"))
+    found_wrong = diagnose(rows, config, state)
     grids = [path for path in sorted((folder / "samples").glob("*.png")) if path.stem != "reals"]
     environment = Environment(
         loader=PackageLoader("ganfold", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -72,7 +98,14 @@ def report(run: str | Path) -> Path:
         name=folder.resolve().name,
         config=config,
         found=found,
-        summary=_summary(config, state, rows),
+        summary=_summary(config, state, rows, evaluation, copies, found_wrong),
+        diagnoses=found_wrong,
+        looked=bool(rows),
+        evaluation=evaluation,
+        figures=[_figure(figure) for figure in evaluation.get("figures", [])],
+        class_figures=_class_table(evaluation),
+        copies=copies,
+        pairs=_embedded(folder / "copies.png") if copies else None,
         newest=_embedded(grids[-1]) if grids else None,
         newest_kimg=_kimg(grids[-1]) if grids else None,
         reals=_embedded(folder / "samples" / "reals.png"),
@@ -82,7 +115,7 @@ def report(run: str | Path) -> Path:
         curves=[
             (title, how, _curve(rows, names, log))
             for title, prefix, log, how in PLOTS
-            if len(rows) > 1 and (names := [name for name in rows[-1] if name.startswith(prefix)])
+            if (names := _columns(rows, prefix))
         ],
         settings=_table(config.get("config", {})) + _table(config.get("settings", {})),
         machine=_table(config.get("machine", {})),
@@ -105,26 +138,83 @@ def _log(path: Path) -> list[dict[str, float]]:
     return rows
 
 
-def _summary(config: dict[str, Any], state: dict[str, Any], rows: list[dict[str, float]]) -> list[str]:
+def _optional(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.exists() else {}
+
+
+def _columns(rows: list[dict[str, float]], prefix: str) -> list[str]:
+    """The columns to draw together: those with two values at least."""
+    counts = Counter(name for row in rows for name in row if name.startswith(prefix) and name != "KID/error")
+    return [name for name, count in counts.items() if count > 1]
+
+
+def _summary(
+    config: dict[str, Any],
+    state: dict[str, Any],
+    rows: list[dict[str, float]],
+    evaluation: dict[str, Any],
+    copies: dict[str, Any],
+    found: list[Diagnosis],
+) -> list[str]:
+    """The verdict: what was trained, how good it is, what is wrong with it."""
     data = config["data"]
-    kind = {1: "grey", 3: "colour", 4: "transparent"}.get(data["channels"], "")
-    held = f"; {data['held_out']:,} more were held out" if data["held_out"] else ""
+    kind = {1: "grey ", 3: "colour ", 4: "transparent "}.get(data["channels"], "")
+    held = f" ({data['held_out']:,} more were held out)" if data["held_out"] else ""
+    end = {
+        "done": "the budget is spent",
+        "stopped": f"it was stopped by {state.get('why')}, and the same command goes on",
+        "failed": f"it failed ({state.get('why')}), and the last good checkpoint is kept",
+        "running": "it was still running when this was written",
+    }.get(state.get("status", ""), "it has just begun")
+    seen = f" for {state['images'] / 1000:,.1f} kimg in {state['minutes']:,.1f} minutes" if state else ""
     sentences = [
-        f"{config['gan']} learnt from {data['images']:,} {kind} images of {data['resolution']} pixels "
-        f"out of {data['source']}{held}."
+        f"{config['gan']} learnt from {data['images']:,} {kind}images of {data['resolution']} pixels out of "
+        f"{data['source']}{held}{seen}; {end}."
     ]
-    if state:
-        sentences.append(f"It has seen {state['images'] / 1000:,.1f} kimg in {state['minutes']:,.1f} minutes.")
-        end = {
-            "done": "The budget is spent.",
-            "stopped": f"It was stopped by {state['why']}; the same command goes on.",
-            "failed": f"It failed: {state['why']}. The last good checkpoint is kept.",
-            "running": "It was still running when this was written.",
-        }
-        sentences.append(end.get(state["status"], ""))
+    best = state.get("best")
+    if evaluation:
+        sentences.append(evaluation["notes"][0])
+    elif best:
+        sentences.append(
+            f"The best checkpoint is that of {best['kimg']:g} kimg, with a KID of {best['KID']:.3g} to held-out images "
+            "in the quick look while training; `ganfold evaluate` has not looked closely yet."
+        )
+    else:
+        sentences.append("How good the images are was not measured: `ganfold evaluate` does it.")
+    alarms = [diagnosis.sentence for diagnosis in found if diagnosis.alarm]
     if not rows:
-        sentences.append("No report has been logged yet, so there are no curves.")
+        health = "No report has been logged yet, so there are no curves"
+    elif alarms:
+        health = "The doctor says: " + "; ".join(alarms)
+    else:
+        health = "The doctor found nothing wrong with the training"
+    sentences.append(health + (f"; {copies['verdict']}." if copies else "."))
     return sentences
+
+
+def _figure(figure: dict[str, Any]) -> dict[str, str]:
+    """One line of the table of figures; an interval is two standard errors each way."""
+
+    def shown(value: float, error: float | None) -> str:
+        return f"{value:.4g}" + (f" ± {2 * error:.2g}" if error is not None else "")
+
+    return {
+        "name": figure["name"],
+        "value": shown(figure["value"], figure["error"]),
+        "floor": shown(figure["floor"], figure["floor_error"]),
+        "better": figure["better"],
+    }
+
+
+def _class_table(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """Header and rows of the figures by class, each generated / real."""
+    classes = evaluation.get("classes") or {}
+    names = list(dict.fromkeys(figure["name"] for figures in classes.values() for figure in figures))
+    rows = []
+    for name, figures in classes.items():
+        found = {figure["name"]: f"{figure['value']:.3g} / {figure['floor']:.3g}" for figure in figures}
+        rows.append([name, *(found.get(n, "") for n in names)])
+    return {"names": names, "rows": rows}
 
 
 def _kimg(path: Path) -> str:
@@ -163,8 +253,11 @@ def _curve(rows: list[dict[str, float]], names: list[str], log: bool) -> str:
         figure = Figure(figsize=(5.4, 3.0), layout="constrained")
         axes = figure.add_subplot()
         for name, colour in zip(names, COLOURS, strict=False):
-            x = _means([row["kimg"] for row in rows if name in row])
-            axes.plot(x, _means([row[name] for row in rows if name in row]), color=colour, linewidth=1.3, label=name)
+            shown = [row for row in rows if name in row]
+            x, y = _means([row["kimg"] for row in shown]), _means([row[name] for row in shown])
+            axes.plot(x, y, color=colour, linewidth=1.3, label=name)
+            if name == "KID":
+                axes.errorbar(x, y, [row["KID/error"] for row in shown], color=colour, linewidth=1, capsize=2)
         if log:
             axes.set_yscale("log")
         if all(name.startswith("D(") for name in names):

@@ -13,7 +13,7 @@ from ganfold.gans.contract import GAN, Batch
 from ganfold.metrics.distances import kid
 from ganfold.metrics.features import efficientnet
 from ganfold.metrics.manifold import manifold
-from ganfold.metrics.memorisation import nearest_in_pixels, pixel_bank
+from ganfold.metrics.memorisation import nearest, nearest_in_pixels, pixel_bank
 from ganfold.run import as_bytes, generate
 from ganfold.training.trainer import Trainer
 
@@ -109,8 +109,7 @@ class Checkup:
 
 
 def _to_nearest_other(features: Tensor) -> Tensor:
-    distances = torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist")
-    return distances.fill_diagonal_(torch.inf).amin(1)
+    return nearest(features, features, skip=torch.arange(len(features)))[0]
 
 
 def _scaled(images: np.ndarray, device: torch.device) -> Tensor:
