@@ -1,4 +1,4 @@
-# make demo: train on the bundled avatars (about 8 minutes on 2 cores), end with pictures and a report.
+# make demo: train on the bundled avatars (about 8 minutes on 2 cores), measure, end with pictures and a report.
 # make test: the whole suite. Both make .venv first, on a machine that has nothing but Python 3.11 or newer.
 
 PYTHON ?= python3
@@ -10,6 +10,8 @@ DEMO := runs/demo
 demo: .venv/installed
 	$(BIN)/ganfold train dcgan --data avatars --out $(DEMO) --resolution 32 --width 32 --batch 32 --minutes 6
 	$(BIN)/ganfold sample $(DEMO) --count 64 --out $(DEMO)/generated.png --force
+	$(BIN)/ganfold evaluate $(DEMO)
+	$(BIN)/ganfold copies $(DEMO) --features pixels
 	$(BIN)/ganfold report $(DEMO)
 	@echo
 	@echo "Look at:  $(DEMO)/generated.png   64 new faces"

@@ -19,6 +19,7 @@ Row = dict[str, float]
 SETTLED_KIMG = 10.0  # before that even a healthy G makes one grey image
 RECENT = 0.25  # of the rows, the newest: what holds over them is no accident
 MOVE = 0.01  # of its weights' length, by one update; 0.002 to 0.006 is usual with Adam
+STILL = 1e-6  # below that share they do not move at all
 SPREAD = 0.2  # of the reals' deviation over a batch
 OVERFIT = 0.3  # of the way from D's opinion of training images to that of samples
 NEARER = 0.7  # of the distance from held-out to training images
@@ -165,10 +166,16 @@ def _d_wins(about: _About) -> Diagnosis | None:
 
 def _g_wins(about: _About) -> Diagnosis | None:
     reals, fakes = about.recent("D(x)", 0.5), about.recent("D(G(z)) before", 0.5)
-    if not reals or not _far(about):
-        return None
-    gap = fmean(reals) - fmean(fakes)
-    if gap > TOLD_APART:
+    moves = about.recent("move/D")
+    if moves and max(moves) < STILL:
+        return Diagnosis(
+            "G wins",
+            True,
+            "D does not learn, so G has nothing to learn from",
+            f"D's weights have not moved by more than {max(moves):.2g} of their length an update",
+            "Raise D's learning rate.",
+        )
+    if not reals or not _far(about) or fmean(reals) - fmean(fakes) > TOLD_APART:
         return None
     return Diagnosis(
         "G wins",
@@ -278,7 +285,7 @@ def _wasted(about: _About) -> Diagnosis | None:
     if about.state.get("status") != "done" or len(values) < 6:
         return None
     best = values.index(min(values))
-    if best >= len(values) / 2:
+    if best >= len(values) / 2 or min(values) > 0.5 * values[0]:  # early on KID goes up and down
         return None
     return Diagnosis(
         "no gain",
