@@ -41,6 +41,7 @@ def test_planted_copies_are_found_and_shown(avatars, reference, tmp_path):
     found = look(np.concatenate([planted, avatars[400:460]]), reference, tmp_path, held_out=0.3)
     assert found.verdict.startswith("near-copies found: 4")
     assert "% of 100 samples lie nearer to a training image than 99 % of held-out images do (in " in found.verdict
+    assert any("mostly of one kind" in note for note in found.notes)
     assert 0.38 <= found.pixels.share <= 0.44
     assert found.pixels.real <= 0.01
     assert found.authenticity < found.authenticity_real

@@ -265,8 +265,14 @@ def _compare(sets: _Sets, looking: Extractor, seed: int) -> tuple[Copies, Image.
                 f"In {space} some held-out images nearly equal training images: the threshold is a strict one."
             )
     pairs = _most_alike(sets, found, shares)
+    verdict = _verdict(shares, score, len(sets.samples), len(new), sets.remedy)
+    if verdict.startswith("near-copies found"):
+        notes.append(
+            "Samples that are mostly of one kind, whose real images lie close together too, can raise this share "
+            "without copying: look at the page."
+        )
     result = Copies(
-        verdict=_verdict(shares, score, len(sets.samples), len(new), sets.remedy),
+        verdict=verdict,
         pixels=shares["pixels"],
         features=shares["features"],
         authenticity=authenticity(features, seen),

@@ -121,6 +121,9 @@ def pixel_bank(images: np.ndarray) -> Tensor:
 def copy_share(samples: Tensor, held_out: Tensor) -> tuple[float, float]:
     """Share of samples that lie strictly nearer to a training image than the 1 % quantile of new real images.
 
+    It compares with the held-out images' mix: samples that are mostly of a kind whose real images lie close together
+    raise the share without any copying.
+
     Args:
         samples, held_out: their distances to the nearest training image, float (N,) and (n,), n of 1 or more.
 
