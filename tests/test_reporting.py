@@ -54,8 +54,16 @@ def test_it_shows_the_run_and_loads_nothing(run: Path) -> None:
     assert set(sources) <= {"data:", "#clip"} | {s for s in sources if s.startswith("#")}
     assert len(re.findall(r'<img src="data:image/', page)) == 5  # newest, reals, film, two earlier grids
     assert page.count("<svg") == 4
-    for words in ("dcgan learnt from 900 colour images", "20.0 kimg in 3.5 minutes", "and 10 more", "0.5, 0.999"):
+    for words in (
+        "dcgan learnt from 900 colour images of 8 pixels out of photos/ (100 more were held out) for 20.0 kimg in 3.5 "
+        "minutes; the budget is spent.",
+        "How good the images are was not measured",
+        "The doctor found nothing wrong",
+        "and 10 more",
+        "0.5, 0.999",
+    ):
         assert words in page
+    assert page.count('class="lead"') == 3
     assert "&lt;b&gt;&amp;" in page
     assert "<b>&" not in page
     assert "x<y>" not in page
@@ -65,6 +73,54 @@ def test_two_thousand_rows_make_curves_of_five_hundred_points(run: Path) -> None
     page = ganfold.report(run).read_text()
     longest = max(len(re.findall("[ML] ", path)) for path in re.findall(r'<path d="([^"]*)"', page))
     assert longest <= 500
+
+
+def test_what_was_measured_is_shown_with_its_floor_and_protocol(run: Path) -> None:
+    figure = {"name": "KID", "better": "lower", "value": 0.25, "error": 0.01, "floor": 0.002, "floor_error": 0.001}
+    evaluation = {
+        "figures": [figure, figure | {"name": "FD", "error": None, "floor_error": None}],
+        "classes": {"<b>&": [figure]},
+        "notes": ["The generated images can be told from real ones.", "FD is not to be trusted."],
+        "protocol": {"extractor": "efficientnet", "seed": 0},
+    }
+    share = {"share": 0.042, "real": 0.01, "threshold": 0.1, "chance": 0.001}
+    copies = {
+        "verdict": "near-copies found: 4.2 % of 1,000 samples", "pixels": share, "features": share,
+        "authenticity": 0.9, "authenticity_real": 0.5, "c_t": -5.0, "c_t_real": None, "pairs": [], "notes": ["A note."],
+        "protocol": {"images": "1,000 samples"},
+    }  # fmt: skip
+    (run / "evaluation.json").write_text(json.dumps(evaluation))
+    (run / "copies.json").write_text(json.dumps(copies))
+    shutil.copy(run / "samples" / "reals.png", run / "copies.png")
+    page = ganfold.report(run).read_text()
+    for words in (
+        '<p class="lead">The generated images can be told from real ones.</p>',
+        "The doctor found nothing wrong with the training; near-copies found: 4.2 % of 1,000 samples.",
+        "<td>KID</td><td>0.25 ± 0.02</td><td>0.002 ± 0.002</td><td>lower</td>",
+        "<td>FD</td><td>0.25</td><td>0.002</td>",
+        "<td>&lt;b&gt;&amp;</td><td>0.25 / 0.002</td>",
+        "extractor efficientnet; seed 0.",
+        "in pixels</td><td>4.2 %</td><td>1.0 %</td>",
+        "<td>90.0 %</td><td>50.0 %</td>",
+        "<td>-5.0</td><td>-</td>",
+    ):
+        assert words in page, words
+    assert page.count("<img") == 6
+    assert not re.search(r"\b(nan|None)\b", re.sub(r'"data:[^"]*"', "", page))
+
+
+def test_the_doctors_findings_and_the_checkups_are_shown(run: Path) -> None:
+    checkup = {"KID/error": 0.1, "coverage": 0.1, "opinion/train": 2.0, "opinion/held-out": -1.0, "opinion/fake": -3.0}
+    with open(run / "log.jsonl", "a") as log:
+        for i, kid in enumerate((3.0, 2.0)):
+            log.write(json.dumps({"step": 2000 + i, "kimg": 2000.0 + i, "KID": kid, **checkup}) + "\n")
+    state = json.loads((run / "state.json").read_text())
+    (run / "state.json").write_text(json.dumps(state | {"best": {"KID": 2.0, "kimg": 2001.0}, "rescues": []}))
+    page = ganfold.report(run).read_text()
+    assert "The best checkpoint is that of 2001 kimg, with a KID of 2 to held-out images" in page
+    assert "The doctor says: D overfits" in page
+    assert "Its opinion of held-out images is 60% of the way" in page
+    assert page.count("<svg") == 6  # KID and D's opinions beside the four
 
 
 def test_a_young_run_has_a_report_too(run: Path) -> None:

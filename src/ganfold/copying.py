@@ -158,25 +158,26 @@ class _Sets:
     reals: ImageSet
     train: np.ndarray  # int64, ascending: those that samples may have copied
     held_out: np.ndarray  # int64, ascending: those that stand for new real images; some or all may be in `train` too
-    remedy: str  # where none is held out
     notes: list[str]
     protocol: dict[str, Any]
 
 
 def _of_run(run: Run, count: int, seed: int, progress: bool) -> _Sets:
     reals = run.images(progress)
+    held_out, notes = reals.held_out, []
+    split = "held-out images were never trained on"
+    if not len(held_out):
+        held_out = np.sort(np.random.default_rng(seed).permutation(reals.train)[: len(reals.train) // 2])
+        notes = ["Nothing was held out: half of the training images stand for new ones, each against all the others."]
+        split = "each of half of the training images against all the others"
     return _Sets(
         samples=np.ascontiguousarray(run.sample(count, seed).transpose(0, 3, 1, 2)),
         names=[f"sample {number}" for number in range(count)],
         reals=reals,
         train=reals.train,
-        held_out=_drawn(reals.held_out, max(count, MOST_REALS), seed),
-        remedy="train with --held-out 0.2 --restart",
-        notes=[],
-        protocol={
-            "run": f"{run.config['gan']}, {run.checkpoint}",
-            "split": "held-out images were never trained on",
-        },
+        held_out=_drawn(held_out, max(count, MOST_REALS), seed),
+        notes=notes,
+        protocol={"run": f"{run.config['gan']}, {run.checkpoint}", "split": split},
     )
 
 
@@ -212,7 +213,6 @@ def _of_folders(
         reals=reals,
         train=np.arange(len(reals)),
         held_out=drawn,
-        remedy="give --held-out 0.1",
         notes=[note] if len(drawn) else [],
         protocol={"generated": made.fingerprint, "split": "each held-out image against all other images"},
     )
@@ -265,7 +265,7 @@ def _compare(sets: _Sets, looking: Extractor, seed: int) -> tuple[Copies, Image.
                 f"In {space} some held-out images nearly equal training images: the threshold is a strict one."
             )
     pairs = _most_alike(sets, found, shares)
-    verdict = _verdict(shares, score, len(sets.samples), len(new), sets.remedy)
+    verdict = _verdict(shares, score, len(sets.samples), len(new))
     if verdict.startswith("near-copies found"):
         notes.append(
             "Samples that are mostly of one kind, whose real images lie close together too, can raise this share "
@@ -365,11 +365,11 @@ def _page(found: Copies, samples: np.ndarray, trained: np.ndarray) -> Image.Imag
     )
 
 
-def _verdict(shares: dict[Space, Share], score: float | None, count: int, new: int, remedy: str) -> str:
+def _verdict(shares: dict[Space, Share], score: float | None, count: int, new: int) -> str:
     if not new:
         return (
             "nothing was held out, so there is no threshold to tell copies by: only the authenticity and the nearest "
-            f"pairs can be shown; {remedy} to have one"
+            "pairs can be shown; give --held-out 0.1 to have one"
         )
     copied = {
         space: found.share

@@ -24,13 +24,13 @@ POINTS = 500  # of a curve
 COLOURS = ["#2563eb", "#dc7b18", "#15976b", "#b0439c", "#6b7280", "#b91c1c"]
 INK = "#7a7f87"  # legible on white and on near-black
 
-PLOTS = [  # (title, how the log's columns for it begin, logarithmic, how to read it)
+PLOTS = [  # (title, how the log's columns for it begin, logarithmic where it spans a decade, how to read it)
     (
         "Distance from real images",
         "KID",
         True,
         "KID of the averaged generator to held-out images, with its standard error: the lower the better. The best "
-        "checkpoint is the lowest point. It is measured more lightly than by `ganfold evaluate`, so the two are not "
+        "checkpoint is the lowest point. It is measured more lightly than by ganfold evaluate, so the two are not "
         "to be compared.",
     ),
     (
@@ -177,10 +177,10 @@ def _summary(
     elif best:
         sentences.append(
             f"The best checkpoint is that of {best['kimg']:g} kimg, with a KID of {best['KID']:.3g} to held-out images "
-            "in the quick look while training; `ganfold evaluate` has not looked closely yet."
+            "in the quick look while training; ganfold evaluate has not looked closely yet."
         )
     else:
-        sentences.append("How good the images are was not measured: `ganfold evaluate` does it.")
+        sentences.append("How good the images are was not measured: ganfold evaluate does it.")
     alarms = [diagnosis.sentence for diagnosis in found if diagnosis.alarm]
     if not rows:
         health = "No report has been logged yet, so there are no curves"
@@ -250,7 +250,7 @@ def _curve(rows: list[dict[str, float]], names: list[str], log: bool) -> str:
     from matplotlib.figure import Figure
 
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "ganfold", "font.family": "sans-serif", "font.size": 10}):
-        figure = Figure(figsize=(5.4, 3.0), layout="constrained")
+        figure = Figure(figsize=(4.6, 2.8), layout="constrained")
         axes = figure.add_subplot()
         for name, colour in zip(names, COLOURS, strict=False):
             shown = [row for row in rows if name in row]
@@ -258,7 +258,7 @@ def _curve(rows: list[dict[str, float]], names: list[str], log: bool) -> str:
             axes.plot(x, y, color=colour, linewidth=1.3, label=name)
             if name == "KID":
                 axes.errorbar(x, y, [row["KID/error"] for row in shown], color=colour, linewidth=1, capsize=2)
-        if log:
+        if log and _spans_a_decade(axes.get_lines()):
             axes.set_yscale("log")
         if all(name.startswith("D(") for name in names):
             axes.set_ylim(0, 1)
@@ -270,6 +270,11 @@ def _curve(rows: list[dict[str, float]], names: list[str], log: bool) -> str:
         if len(names) > 1:
             axes.legend(frameon=False, labelcolor=INK, loc="best")
         return _svg(figure)
+
+
+def _spans_a_decade(lines: Iterable[Any]) -> bool:
+    values = np.concatenate([np.asarray(line.get_ydata(), float) for line in lines])
+    return bool(values.min() > 0 and values.max() > 10 * values.min())
 
 
 def _means(values: Iterable[float]) -> list[float]:

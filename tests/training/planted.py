@@ -74,7 +74,7 @@ def planted(plant: str, seed: int, folder: Path, kimg: float) -> Run:
         GANS[name] = (__name__, cls.__name__, "planted")
     sys.modules.setdefault(__name__, sys.modules["__main__"])
     gan, _ = PLANTS[plant]
-    options: dict[str, Any] = {} if gan == "gan" else dict(SMALL)
+    options: dict[str, Any] = {"evaluate_every": kimg / 5} | ({} if gan == "gan" else SMALL)
     source = "digits" if "digits" in plant else "avatars"
     if plant == "learning rate x 50":
         options["lr"] = 50 * Config.lr
@@ -96,7 +96,7 @@ def named(run: Run) -> list[Diagnosis]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--kimg", type=float, default=40)
+    parser.add_argument("--kimg", type=float, default=24)
     parser.add_argument("--plants", nargs="+", default=list(PLANTS))
     parser.add_argument("--out", type=Path)
     said = parser.parse_args()

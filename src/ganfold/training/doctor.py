@@ -153,7 +153,7 @@ def _collapse(about: _About) -> Diagnosis | None:
 
 def _d_wins(about: _About) -> Diagnosis | None:
     reals, fakes = about.recent("D(x)"), about.recent("D(G(z)) after")
-    if not reals or min(reals) < 0.95 or max(fakes) > STARVED:
+    if not reals or not fakes or min(reals) < 0.95 or max(fakes) > STARVED:
         return None
     return Diagnosis(
         "D wins",
@@ -175,7 +175,7 @@ def _g_wins(about: _About) -> Diagnosis | None:
             f"D's weights have not moved by more than {max(moves):.2g} of their length an update",
             "Raise D's learning rate.",
         )
-    if not reals or not _far(about) or fmean(reals) - fmean(fakes) > TOLD_APART:
+    if not reals or not fakes or not _far(about) or fmean(reals) - fmean(fakes) > TOLD_APART:
         return None
     return Diagnosis(
         "G wins",
@@ -214,7 +214,7 @@ def _memorises(about: _About) -> Diagnosis | None:
         "memorisation",
         True,
         "G copies: its images lie closer to the training images than real images that it has not seen do",
-        f"at {shares[-1]:.0%} of their distance; `ganfold copies` shows the pairs",
+        f"at {shares[-1]:.0%} of their distance; ganfold copies shows the pairs",
         _more_data(about),
     )
 
