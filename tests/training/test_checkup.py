@@ -83,6 +83,16 @@ def test_what_a_checkup_measures(tmp_path: Path) -> None:
     assert row["KID"] > 10 * row["KID/error"]  # after 16 steps it is noise
 
 
+def test_the_class_that_is_missing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkup, "MOST", 400)
+    images = load("digits", resolution=16)
+    look = Checkup(images, 0, torch.device("cpu"))
+    assert images.labels is not None
+    labels = torch.from_numpy(images.labels[look.unseen])
+    found = look._worst_class(labels != 7)
+    assert found == {"coverage/worst class": 0.0, "worst class": 7}
+
+
 def test_copied_images_are_nearer_than_held_out_ones(tmp_path: Path) -> None:
     images = load("digits", resolution=16)
     look = Checkup(images, 0, torch.device("cpu"))

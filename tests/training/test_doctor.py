@@ -10,7 +10,10 @@ from planted import PLANTS, named, planted
 
 from ganfold.training.doctor import Diagnosis, Row, diagnose
 
-CONFIG: dict[str, Any] = {"config": {"augment": 0.0, "label_smoothing": 0.0, "lr": 2e-4}}
+CONFIG: dict[str, Any] = {
+    "config": {"augment": 0.0, "label_smoothing": 0.0, "lr": 2e-4},
+    "data": {"classes": ["cat", "dog"]},
+}
 HEALTHY: Row = {
     "D(x)": 0.9, "D(G(z)) before": 0.1, "D(G(z)) after": 0.07, "spread/real": 0.38, "spread/fake": 0.3,
     "move/G": 0.004, "move/D": 0.002,
@@ -47,6 +50,11 @@ def test_a_healthy_log_is_passed_over_in_silence() -> None:
         ("learning rate", log({"move/G": 0.03}), "one update moves the weights of G by 3.0% of their length"),
         ("mode collapse", log({"spread/fake": 0.01}), "vary by 3% of what the real ones do"),
         ("mode collapse", log(checkup={"repeats": 0.8}), "80% of the samples are nearer to another sample"),
+        (
+            "class missing",
+            log(checkup={"coverage": 0.6, "coverage/worst class": 0.05, "worst class": 1}),
+            "5% of its real images are covered, 60% of all",
+        ),
         ("G wins", log({"D(x)": 0.5, "D(G(z)) before": 0.5}), "D(x) 0.500, D(G(z)) 0.500, KID 1.33"),
         ("G wins", log({"move/D": 0.0}), "D's weights have not moved"),
         ("D wins", log({"D(x)": 0.999, "D(G(z)) after": 0.0004}), "D(x) 0.999, D(G(z)) 0.0004"),

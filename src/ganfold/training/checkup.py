@@ -19,6 +19,7 @@ from ganfold.training.trainer import Trainer
 
 MOST = 500  # images: of each kind
 LEAST = 50
+CLASS_LEAST = 20  # of a class
 NEAR = 100  # samples whose nearest training image is sought
 FEW = 10_000  # training images: with more of them nothing is learnt by heart
 SIZE = 112  # pixels a side that the network is shown: a quarter of the work of its own 224
@@ -33,7 +34,8 @@ class Checkup:
         order = np.random.default_rng(seed)
         self.seen = np.sort(order.permutation(images.train)[:MOST])
         self.unseen = np.sort(order.permutation(images.held_out)[:MOST])
-        self._reference_images = images.images[self.unseen if len(self.unseen) >= LEAST else self.seen]
+        self._reference = self.unseen if len(self.unseen) >= LEAST else self.seen
+        self._reference_images = images.images[self._reference]
         self._augmented: Tensor | None = None
         self._bank: Tensor | None = None
 
@@ -50,7 +52,23 @@ class Checkup:
         found = manifold(fake, self.reference)
         row = {"KID": value, "KID/error": error, "precision": found.precision[0], "recall": found.recall[0]}
         row |= {"coverage": found.coverage[0], "density": found.density[0], "repeats": self._repeats(fake)}
+        row |= self._worst_class(found.covered)
         return row | self._leak(trainer.gan, fake) | self._nearness(samples) | self._opinions(trainer, samples)
+
+    def _worst_class(self, covered: Tensor) -> dict[str, float]:
+        """The class of which the fewest real images are covered, among those that the reference has enough of."""
+        if self.images.labels is None:
+            return {}
+        labels = torch.from_numpy(self.images.labels[self._reference])
+        shares = {
+            number: float(covered[labels == number].float().mean())
+            for number, count in enumerate(labels.bincount().tolist())
+            if count >= CLASS_LEAST
+        }
+        if len(shares) < 2:
+            return {}
+        worst = min(shares, key=lambda number: shares[number])
+        return {"coverage/worst class": shares[worst], "worst class": worst}
 
     def _repeats(self, fake: Tensor) -> float:
         """The share of samples that lie nearer to another sample than 99 % of the real images do to another."""

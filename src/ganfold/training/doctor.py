@@ -21,6 +21,7 @@ RECENT = 0.25  # of the rows, the newest: what holds over them is no accident
 MOVE = 0.01  # of its weights' length, by one update; 0.002 to 0.006 is usual with Adam
 STILL = 1e-6  # below that share they do not move at all
 SPREAD = 0.2  # of the reals' deviation over a batch
+MISSING = 0.2  # of the coverage of all classes together
 OVERFIT = 0.3  # of the way from D's opinion of training images to that of samples
 NEARER = 0.7  # of the distance from held-out to training images
 TOLD_APART = 0.02  # difference of two probabilities
@@ -149,6 +150,20 @@ def _collapse(about: _About) -> Diagnosis | None:
             "Go back to the best checkpoint, and begin anew with half the --lr.",
         )
     return None
+
+
+def _class_missing(about: _About) -> Diagnosis | None:
+    rows = [row for row in about.checkups[-2:] if "worst class" in row and row["coverage"] >= 0.3]
+    if len(rows) < 2 or any(row["coverage/worst class"] > MISSING * row["coverage"] for row in rows):
+        return None
+    name = about.config["data"]["classes"][int(rows[-1]["worst class"])]
+    return Diagnosis(
+        "class missing",
+        True,
+        f"Mode collapse in one class: {name} is hardly generated",
+        f"{rows[-1]['coverage/worst class']:.0%} of its real images are covered, {rows[-1]['coverage']:.0%} of all",
+        "More images of that class are the cure.",
+    )
 
 
 def _d_wins(about: _About) -> Diagnosis | None:
@@ -301,6 +316,7 @@ CHECKS: list[Callable[[_About], Diagnosis | None]] = [
     _rescued,
     _rate,
     _collapse,
+    _class_missing,
     _g_wins,
     _d_wins,
     _overfits,
