@@ -78,7 +78,8 @@ def plain(options: argparse.Namespace, data: Path) -> Callable[[], None]:
 
 def ours(options: argparse.Namespace, data: Path) -> Callable[[], None]:
     """One `Trainer.step`, just as `ganfold train` runs it."""
-    import ganfold.training.train as training
+    from ganfold.training.loop import Loop
+    from ganfold.training.train import train
     from ganfold.training.trainer import Trainer
 
     steps: list[Trainer] = []
@@ -86,8 +87,8 @@ def ours(options: argparse.Namespace, data: Path) -> Callable[[], None]:
     def catch(self: Any, images: Any) -> None:
         steps.append(self.trainer)
 
-    training._Loop.run = catch  # type: ignore[method-assign]
-    training.train(
+    Loop.run = catch  # type: ignore[method-assign]
+    train(
         "dcgan", data, Path(tempfile.mkdtemp()) / "run", progress=False, resolution=options.resolution,
         width=options.width, batch=options.batch,
     )  # fmt: skip

@@ -6,6 +6,11 @@ from functools import cached_property
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from ganfold.data import ImageSet
@@ -14,7 +19,7 @@ from ganfold.metrics.distances import kid
 from ganfold.metrics.features import efficientnet
 from ganfold.metrics.manifold import manifold
 from ganfold.metrics.memorisation import nearest, nearest_in_pixels, pixel_bank
-from ganfold.run import as_bytes, generate
+from ganfold.run import generate
 from ganfold.training.trainer import Trainer
 
 MOST = 500  # images: of each kind
@@ -36,7 +41,7 @@ class Checkup:
         self.unseen = np.sort(order.permutation(images.held_out)[:MOST])
         self._reference = self.unseen if len(self.unseen) >= LEAST else self.seen
         self._reference_images = images.images[self._reference]
-        self._augmented: Tensor | None = None
+        self._tell: Pipeline | None = None
         self._bank: Tensor | None = None
 
     @cached_property
@@ -53,7 +58,7 @@ class Checkup:
         row = {"KID": value, "KID/error": error, "precision": found.precision[0], "recall": found.recall[0]}
         row |= {"coverage": found.coverage[0], "density": found.density[0], "repeats": self._repeats(fake)}
         row |= self._worst_class(found.covered)
-        return row | self._leak(trainer.gan, fake) | self._nearness(samples) | self._opinions(trainer, samples)
+        return row | self._leak(trainer.gan, samples) | self._nearness(samples) | self._opinions(trainer, samples)
 
     def _worst_class(self, covered: Tensor) -> dict[str, float]:
         """The class of which the fewest real images are covered, among those that the reference has enough of."""
@@ -86,17 +91,41 @@ class Checkup:
         fake, _, _ = nearest_in_pixels(samples[:NEAR], self._bank)
         return {"nearest/fake": float(fake.median()), "nearest/held-out": self._nearest_unseen}
 
-    def _leak(self, gan: GAN, fake: Tensor) -> dict[str, float]:
-        """KID to the reference after the GAN's own augmentation, if it has one."""
-        if self._augmented is None:
-            pixels = _scaled(self._reference_images, self.device)
-            batch = Batch({}, torch.arange(len(pixels), device=self.device))
+    def _leak(self, gan: GAN, samples: np.ndarray) -> dict[str, float]:
+        """Which share of images a linear classifier takes for augmented ones, if the GAN augments at all.
+
+        The classifier has learnt to tell training images from the same ones augmented. It is asked of held-out images,
+        plain and augmented, and of samples, as they are and augmented: a G that has learnt to augment makes samples
+        that look augmented, and that augmenting changes no more.
+        """
+        if type(gan).augment is GAN.augment:
+            return {}
+        if self._tell is None:
+            plain, changed = self._small(gan, self.images.images[self.seen])
+            if np.array_equal(plain, changed):
+                return {}
+            self._tell = make_pipeline(
+                StandardScaler(), PCA(min(64, *plain.shape), random_state=0), LogisticRegression(C=0.1, max_iter=1000)
+            )
+            self._tell.fit(np.concatenate([plain, changed]), np.repeat([0, 1], len(plain)))
+        pairs = {"real": self._small(gan, self._reference_images), "fake": self._small(gan, samples)}
+        return {
+            f"augmented/{what}{suffix}": float(self._tell.predict(rows).mean())
+            for what, pair in pairs.items()
+            for suffix, rows in zip(("", " twice" if what == "fake" else " changed"), pair, strict=True)
+        }
+
+    def _small(self, gan: GAN, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Images as they are and augmented, each averaged to at most 16 x 16 pixels and flattened."""
+        parts: list[list[Tensor]] = [[], []]
+        for start in range(0, len(images), 100):
+            pixels = _scaled(images[start : start + 100], self.device)
+            batch = Batch({}, torch.arange(start, start + len(pixels), device=self.device))
             batch.begin(self.seed, "checkup augmentation")
-            changed = gan.augment(batch, pixels)
-            self._augmented = torch.empty(0)
-            if not torch.equal(changed, pixels):
-                self._augmented = self.features(as_bytes(changed).cpu().numpy())
-        return {"KID/augmented": kid(fake, self._augmented)[0]} if len(self._augmented) else {}
+            for part, shown in zip(parts, (pixels, gan.augment(batch, pixels)), strict=True):
+                part.append(F.adaptive_avg_pool2d(shown, min(16, shown.shape[-1])).flatten(1).cpu())
+        plain, changed = (torch.cat(part).numpy() for part in parts)
+        return plain, changed
 
     @torch.no_grad()
     def _opinions(self, trainer: Trainer, samples: np.ndarray) -> dict[str, float]:
