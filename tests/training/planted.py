@@ -63,6 +63,7 @@ PLANTS: dict[str, tuple[str, set[str]]] = {  # what is planted: (the GAN, what n
     "constant generator": ("constant", {"mode collapse"}),
     "frozen discriminator": ("frozen", {"G wins"}),
     "healthy: dcgan, avatars": ("dcgan", set()),
+    "healthy: dcgan, avatars, augment 0.5": ("dcgan", set()),
     "healthy: dcgan, digits": ("dcgan", set()),
     "healthy: gan, digits": ("gan", set()),
 }
@@ -78,6 +79,8 @@ def planted(plant: str, seed: int, folder: Path, kimg: float) -> Run:
     source = "digits" if "digits" in plant else "avatars"
     if plant == "learning rate x 50":
         options["lr"] = 50 * Config.lr
+    if plant.endswith("augment 0.5"):
+        options["augment"] = 0.5
     if plant == "60 training images":
         reals = data.load("avatars", resolution=16, progress=False)
         chosen = np.random.default_rng(seed).permutation(len(reals))[:120]

@@ -116,14 +116,19 @@ class Checkup:
         }
 
     def _small(self, gan: GAN, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Images as they are and augmented, each averaged to at most 16 x 16 pixels and flattened."""
+        """Images as they are and augmented: averaged to 8 x 8 pixels, each channel brought to mean 0 and deviation 1.
+
+        So blur and faint colours, which all young samples have, do not pass for augmentation; leaked colours neither.
+        """
         parts: list[list[Tensor]] = [[], []]
         for start in range(0, len(images), 100):
             pixels = _scaled(images[start : start + 100], self.device)
             batch = Batch({}, torch.arange(start, start + len(pixels), device=self.device))
             batch.begin(self.seed, "checkup augmentation")
             for part, shown in zip(parts, (pixels, gan.augment(batch, pixels)), strict=True):
-                part.append(F.adaptive_avg_pool2d(shown, min(16, shown.shape[-1])).flatten(1).cpu())
+                small = F.adaptive_avg_pool2d(shown, 8)
+                small = small - small.mean((2, 3), keepdim=True)
+                part.append((small / small.std((2, 3), keepdim=True).clamp(min=0.05)).flatten(1).cpu())
         plain, changed = (torch.cat(part).numpy() for part in parts)
         return plain, changed
 
