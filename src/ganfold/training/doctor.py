@@ -22,7 +22,7 @@ MOVE = 0.01  # of its weights' length, by one update; 0.002 to 0.006 is usual wi
 STILL = 1e-6  # below that share they do not move at all
 SPREAD = 0.2  # of the reals' deviation over a batch
 MISSING = 0.2  # of the coverage of all classes together
-OVERFIT = 0.3  # of the way from D's opinion of training images to that of samples
+OVERFIT = 0.2  # of the way from D's opinion of training images to that of samples
 NEARER = 0.7  # of the distance from held-out to training images
 TOLD_APART = 0.02  # difference of two probabilities
 STARVED = 0.005  # D(G(z)): G's images are hopeless
@@ -140,7 +140,7 @@ def _collapse(about: _About) -> Diagnosis | None:
             "Go back to the best checkpoint, and begin anew with half the --lr.",
         )
     repeats = about.recent("repeats")
-    if repeats and min(repeats) > 0.5:
+    if repeats and min(repeats) > 0.5 and repeats[-1] > 0.9 * repeats[0]:  # and it does not get better
         return Diagnosis(
             "mode collapse",
             True,
