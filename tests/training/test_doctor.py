@@ -22,9 +22,7 @@ CHECKUP: Row = {
     "KID": 1.0, "KID/error": 0.02, "coverage": 0.1, "repeats": 0.01, "nearest/fake": 0.13, "nearest/held-out": 0.09,
     "opinion/train": 2.0, "opinion/held-out": 1.9, "opinion/fake": -3.0,
 }  # fmt: skip
-LEAK: Row = {
-    "augmented/real": 0.1, "augmented/real changed": 0.7, "augmented/fake": 0.9, "augmented/fake twice": 0.85,
-}  # fmt: skip
+LEAK: Row = {"augmented/real": 0.1, "augmented/real changed": 0.7, "augmented/fake": 0.9}
 
 
 def log(report: Row | None = None, checkup: Row | None = None, kids: list[float] | None = None) -> list[Row]:
@@ -66,7 +64,7 @@ def test_a_healthy_log_is_passed_over_in_silence() -> None:
         (
             "augmentation leaks",
             log(checkup=LEAK),
-            "takes 90% of them for augmented, 10% of real images",
+            "takes 90% of them for augmented, 70% of real images that are, and 10%",
         ),
         ("diverges", log(kids=[3.0, 1.5, 0.5, 0.4, 2.2, 2.4]), "KID was 0.4 at 53.3333 kimg and is 2.4 now"),
         ("oscillation", log(kids=[3.0, 1.0, 1.8, 0.9, 1.7, 0.9, 1.6, 1.0]), "went up and down by"),
@@ -89,9 +87,8 @@ def test_remedies_name_only_what_the_gan_has() -> None:
         assert "--augment" not in found.remedy
 
 
-@pytest.mark.parametrize("other", [{"augmented/fake": 0.3}, {"augmented/fake twice": 0.95}])
-def test_samples_that_augmenting_still_changes_are_no_leak(other: Row) -> None:
-    assert said(log(checkup=LEAK | other)) == []
+def test_samples_that_look_less_augmented_than_augmented_images_are_no_leak() -> None:
+    assert said(log(checkup=LEAK | {"augmented/fake": 0.6})) == []
 
 
 def test_an_equilibrium_near_real_images_is_no_alarm() -> None:
