@@ -83,7 +83,8 @@ def test_kid_leads_where_fd_is_not_to_be_trusted(photos: Path, monkeypatch: pyte
     monkeypatch.setattr("ganfold.evaluation.FD_ENOUGH", 100)
     found = ganfold.evaluate(photos, photos, resolution=8, features="pixels", progress=False, count=300)
     assert [figure.name for figure in found.figures][:2] == ["KID", "FD"]  # 300 is not yet twice the features
-    monkeypatch.setattr("ganfold.metrics.features.Extractor.__call__", lambda self, images: _small(images))
+    for looking in ("__call__", "cached"):
+        monkeypatch.setattr(f"ganfold.metrics.features.Extractor.{looking}", lambda self, images: _small(images))
     found = ganfold.evaluate(photos, photos, features="efficientnet", progress=False)
     assert [figure.name for figure in found.figures][:3] == ["FD", "FD infinity", "KID"]
 
@@ -150,7 +151,7 @@ def test_mistakes_are_one_sentence(photos: Path, tmp_path: Path, digits: np.ndar
 
 def test_a_constant_reference_is_refused(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Equal pixels are skipped as duplicates, so these are equal to the extractor alone."""
-    monkeypatch.setattr("ganfold.metrics.features.Extractor.__call__", lambda self, images: _small(images) * 0)
+    monkeypatch.setattr("ganfold.metrics.features.Extractor.cached", lambda self, images: _small(images) * 0)
     with pytest.raises(GanfoldError, match="all images of the reference are the same"):
         ganfold.evaluate(photos, photos, features="efficientnet", progress=False)
 

@@ -114,9 +114,9 @@ def test_rescues_and_failures_are_told() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("plant", PLANTS)
-def test_planted_failures_are_named_and_healthy_runs_are_not(plant: str, tmp_path: Path) -> None:
-    """One seed each; docs/doctor.md has three."""
+@pytest.mark.parametrize("plant", list(PLANTS)[:6])
+def test_planted_failures_are_named_and_a_healthy_run_is_not(plant: str, tmp_path: Path) -> None:
+    """One seed each; docs/doctor.md has three, and more healthy runs."""
     found = {diagnosis.name for diagnosis in named(planted(plant, 0, tmp_path, kimg=24))}
     expected = PLANTS[plant][1]
     assert found & expected if expected else not found

@@ -238,14 +238,13 @@ def _leaks(about: _About) -> Diagnosis | None:
     rows = [row for row in about.checkups[-2:] if "augmented/fake" in row]
     if len(rows) < 2 or any(row["augmented/fake"] < row["augmented/real changed"] for row in rows):
         return None
-    shares = rows[-1]
+    fake, changed, real = (rows[-1][f"augmented/{name}"] for name in ("fake", "real changed", "real"))
     return Diagnosis(
         "augmentation leaks",
         True,
         "The augmentation leaks: the samples look like augmented images",
-        f"a classifier takes {shares['augmented/fake']:.0%} of them for augmented, "
-        f"{shares['augmented/real changed']:.0%} of real images that are, and {shares['augmented/real']:.0%} of real images "
-        "that are not",
+        f"a classifier takes {fake:.0%} of them for augmented, {changed:.0%} of real images that are, and {real:.0%} "
+        "of real images that are not",
         "Lower --augment to 0.5 or less.",
     )
 
