@@ -133,8 +133,8 @@ class Checkup:
     def _opinions(self, trainer: Trainer, samples: np.ndarray) -> dict[str, float]:
         """D of training images, of held-out images and of samples, batch by batch as in training."""
         gan = trainer.gan
-        if type(gan).judge is GAN.judge or len(self.unseen) < LEAST:
-            return {}
+        if type(gan).judge is GAN.judge or len(self.unseen) < LEAST or trainer.ranks.world > 1:
+            return {}  # with several ranks a BatchNorm over all of them would wait for the others
         kept = [buffer.clone() for buffer in gan.buffers()]  # BatchNorm takes notes of all that it sees
         means = {}
         for name, images in (
