@@ -18,7 +18,7 @@ from ganfold.errors import GanfoldError
 from ganfold.files import write_json
 from ganfold.metrics.features import Extractor, extractor
 from ganfold.metrics.memorisation import authenticity, c_t, copy_share, nearest, nearest_in_pixels, pixel_bank
-from ganfold.run import Run
+from ganfold.run import Run, as_run
 from ganfold.training import device as devices
 
 SHOWN = 24  # pairs on the page
@@ -130,13 +130,8 @@ def copies(
     """
     if count < 1:
         raise GanfoldError(f"count must be 1 or more, not {count}")
-    where = devices.choose(device)
-    if where.type == "cpu":
-        devices.keep_freed_memory()
-    looking = extractor(features, weights, where)
-    is_run = isinstance(images, Run) or (Path(images) / "config.json").is_file()
-    if is_run:
-        run = images if isinstance(images, Run) else Run(images, checkpoint)
+    looking = extractor(features, weights, devices.choose(device))
+    if run := as_run(images, checkpoint):
         if reference is not None or held_out is not None:
             raise GanfoldError(f"{run.path} is a run and knows what it held out: leave out --reference and --held-out")
         sets, out = _of_run(run, count, seed, progress), out or run.path
@@ -167,7 +162,7 @@ def _of_run(run: Run, count: int, seed: int, progress: bool) -> _Sets:
     held_out, notes = reals.held_out, []
     split = "held-out images were never trained on"
     if not len(held_out):
-        held_out = np.sort(np.random.default_rng(seed).permutation(reals.train)[: len(reals.train) // 2])
+        held_out = data.drawn(reals.train, len(reals.train) // 2, seed)
         notes = ["Nothing was held out: half of the training images stand for new ones, each against all the others."]
         split = "each of half of the training images against all the others"
     return _Sets(
@@ -175,7 +170,7 @@ def _of_run(run: Run, count: int, seed: int, progress: bool) -> _Sets:
         names=[f"sample {number}" for number in range(count)],
         reals=reals,
         train=reals.train,
-        held_out=_drawn(held_out, max(count, MOST_REALS), seed),
+        held_out=data.drawn(held_out, max(count, MOST_REALS), seed),
         notes=notes,
         protocol={"run": f"{run.config['gan']}, {run.checkpoint}", "split": split},
     )
@@ -201,8 +196,8 @@ def _of_folders(
             keep_duplicates=True,
             progress=progress,
         )
-    chosen = _drawn(np.arange(len(made)), count, seed)
-    drawn = _drawn(reals.held_out, max(count, MOST_REALS), seed)
+    chosen = data.drawn(np.arange(len(made)), count, seed)
+    drawn = data.drawn(reals.held_out, max(count, MOST_REALS), seed)
     note = (
         f"It is not known which of {reference} were not trained on: {len(drawn):,} of them stand for new real images, "
         "each compared with all the others."
@@ -216,11 +211,6 @@ def _of_folders(
         notes=[note] if len(drawn) else [],
         protocol={"generated": made.fingerprint, "split": "each held-out image against all other images"},
     )
-
-
-def _drawn(indices: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """So many of them at most, in ascending order."""
-    return np.sort(np.random.default_rng(seed).permutation(indices)[:count])
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from ganfold.files import write_json
 from ganfold.metrics.distances import frechet, frechet_infinity, kid
 from ganfold.metrics.features import Extractor, extractor
 from ganfold.metrics.manifold import Manifold, manifold, mean_and_error
-from ganfold.run import Run
+from ganfold.run import Run, as_run
 from ganfold.training import device as devices
 
 FD_ENOUGH = 5000  # images: below it, or below twice the number of features, the Fréchet distance mostly tells the count
@@ -115,13 +115,8 @@ def evaluate(
     Raises:
         GanfoldError: no such images, too few of them, no reference, features that cannot be had.
     """
-    where = devices.choose(device)
-    if where.type == "cpu":
-        devices.keep_freed_memory()
-    looking = extractor(features, weights, where)
-    is_run = isinstance(images, Run) or (Path(images) / "config.json").is_file()
-    if is_run:
-        run = images if isinstance(images, Run) else Run(images, checkpoint)
+    looking = extractor(features, weights, devices.choose(device))
+    if run := as_run(images, checkpoint):
         sets = _of_run(run, reference, count, seed, progress)
         out = out or run.path / "evaluation.json"
     else:
@@ -174,7 +169,7 @@ def _of_run(run: Run, reference: str | Path | None, count: int | None, seed: int
             "`ganfold copies` tells, or train with --held-out 0.2."
         )
     number = _count(count, len(first), len(second))
-    first, second = _drawn(first, number, seed), _drawn(second, number, seed)
+    first, second = data.drawn(first, number, seed), data.drawn(second, number, seed)
     labels = {} if reals.labels is None else {"reference": reals.labels[first], "floor": reals.labels[second]}
     return _Sets(
         generated=np.ascontiguousarray(run.sample(number, seed).transpose(0, 3, 1, 2)),
@@ -213,8 +208,8 @@ def _of_folders(
         notes.append(f"{made.source} has {made.channels} channels, {reals.source} {reals.channels}: both become RGB.")
     first, second = _halves(reals, seed)
     number = _count(count, len(made), len(first), len(second))
-    chosen = _drawn(np.arange(len(made)), number, seed)
-    first, second = _drawn(first, number, seed), _drawn(second, number, seed)
+    chosen = data.drawn(np.arange(len(made)), number, seed)
+    first, second = data.drawn(first, number, seed), data.drawn(second, number, seed)
     labels = {} if reals.labels is None else {"reference": reals.labels[first], "floor": reals.labels[second]}
     if labels and made.labels is not None:
         if set(made.classes) <= set(reals.classes):
@@ -254,11 +249,6 @@ def _count(asked: int | None, *there: int) -> int:
             "nothing was held out; `ganfold copies` needs none"
         )
     return number
-
-
-def _drawn(indices: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """So many of them, in ascending order."""
-    return np.sort(np.random.default_rng(seed).permutation(indices)[:count])
 
 
 def _compare(sets: _Sets, looking: Extractor) -> Evaluation:

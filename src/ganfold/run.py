@@ -151,6 +151,13 @@ def as_bytes(images: Tensor) -> Tensor:
     return images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
 
 
+def as_run(images: str | Path | Run, checkpoint: str) -> Run | None:
+    """The run that this is, or None: it is a folder or file of images."""
+    if isinstance(images, Run):
+        return images
+    return Run(images, checkpoint) if (Path(images) / "config.json").is_file() else None
+
+
 def load(path: str | Path, checkpoint: str = "best") -> Run:
     """Open a run folder; see `Run`."""
     return Run(path, checkpoint)

@@ -108,6 +108,11 @@ def load(
     )
 
 
+def drawn(indices: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """So many of these images at most, drawn by the seed, in ascending order."""
+    return np.sort(np.random.default_rng(seed).permutation(indices)[:count])
+
+
 def check(
     source: str | Path,
     *,

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from ganfold.data import ImageSet
 from ganfold.gans.contract import GAN, Batch
 from ganfold.metrics.distances import kid
-from ganfold.metrics.features import efficientnet
+from ganfold.metrics.features import Extractor, efficientnet
 from ganfold.metrics.manifold import manifold
 from ganfold.metrics.memorisation import nearest, nearest_in_pixels, pixel_bank
 from ganfold.run import generate
 from ganfold.training.trainer import Trainer
 
 MOST = 500  # images: of each kind
-LEAST = 50
+LEAST = 50  # held-out images: with fewer the reference is training images, and nothing is said of D's opinions
+FEWEST = 10  # images of any kind: the figures need neighbours
 CLASS_LEAST = 20  # of a class
 NEAR = 100  # samples whose nearest training image is sought
 FEW = 10_000  # training images: with more of them nothing is learnt by heart
@@ -35,19 +33,36 @@ class Checkup:
 
     def __init__(self, images: ImageSet, seed: int, device: torch.device) -> None:
         self.images, self.seed, self.device = images, seed, device
-        self.features = efficientnet(SIZE, device)
         order = np.random.default_rng(seed)
         self.seen = np.sort(order.permutation(images.train)[:MOST])
         self.unseen = np.sort(order.permutation(images.held_out)[:MOST])
         self._reference = self.unseen if len(self.unseen) >= LEAST else self.seen
         self._reference_images = images.images[self._reference]
-        self._tell: Pipeline | None = None
-        self._bank: Tensor | None = None
+        self._telling: tuple[Any, dict[str, float]] | None = None
+
+    # What is the same at every checkup, made at the first: many a run ends before it.
+
+    @cached_property
+    def features(self) -> Extractor:
+        return efficientnet(SIZE, self.device)
 
     @cached_property
     def reference(self) -> Tensor:
         """Features of held-out images; where nothing is held out, of training images."""
         return self.features.cached(self._reference_images)
+
+    @cached_property
+    def _twins(self) -> Tensor:
+        """The distance in features that 99 % of real images keep from each other."""
+        return _to_nearest_other(self.reference).quantile(0.01)
+
+    @cached_property
+    def _bank(self) -> Tensor:
+        return pixel_bank(self.images.images[self.images.train])
+
+    @cached_property
+    def _nearest_unseen(self) -> float:
+        return self._nearest(self.images.images[self.unseen])
 
     def __call__(self, trainer: Trainer) -> dict[str, float]:
         samples = generate(trainer.sample, trainer.gan.latent, self.seed, len(self.reference), device=self.device)
@@ -77,56 +92,61 @@ class Checkup:
 
     def _repeats(self, fake: Tensor) -> float:
         """The share of samples that lie nearer to another sample than 99 % of the real images do to another."""
-        near = [_to_nearest_other(features) for features in (fake, self.reference)]
-        return float((near[0] < near[1].quantile(0.01)).float().mean())
+        return float((_to_nearest_other(fake) < self._twins).float().mean())
 
     def _nearness(self, samples: np.ndarray) -> dict[str, float]:
-        """How far samples and held-out images are from the nearest training image, in pixels; the median."""
+        """How far samples and held-out images are from the nearest training image, in pixels."""
         if len(self.images.train) > FEW or len(self.unseen) < LEAST:
             return {}
-        if self._bank is None:
-            self._bank = pixel_bank(self.images.images[self.images.train])
-            unseen, _, _ = nearest_in_pixels(self.images.images[self.unseen[:NEAR]], self._bank)
-            self._nearest_unseen = float(unseen.median())
-        fake, _, _ = nearest_in_pixels(samples[:NEAR], self._bank)
-        return {"nearest/fake": float(fake.median()), "nearest/held-out": self._nearest_unseen}
+        return {"nearest/fake": self._nearest(samples), "nearest/held-out": self._nearest_unseen}
+
+    def _nearest(self, images: np.ndarray) -> float:
+        """The median distance of some of the images to their nearest training image."""
+        distances, _, _ = nearest_in_pixels(images[:NEAR], self._bank)
+        return float(distances.median())
 
     def _leak(self, gan: GAN, samples: np.ndarray) -> dict[str, float]:
         """Which share of images a linear classifier takes for augmented ones, if the GAN augments at all.
 
-        The classifier has learnt to tell training images from the same ones augmented. It is asked of held-out images,
-        plain and augmented, and of samples: those of a G that has learnt to augment look augmented as they are.
+        It is asked of held-out images, plain and augmented, and of samples: those of a G that has learnt to augment
+        look augmented as they are.
         """
         if type(gan).augment is GAN.augment:
             return {}
-        if self._tell is None:
-            plain, changed = self._small(gan, self.images.images[self.seen])
-            if np.array_equal(plain, changed):
-                return {}
-            self._tell = make_pipeline(
-                StandardScaler(), PCA(min(64, *plain.shape), random_state=0), LogisticRegression(C=0.1, max_iter=1000)
-            )
-            self._tell.fit(np.concatenate([plain, changed]), np.repeat([0, 1], len(plain)))
-        plain, changed = self._small(gan, self._reference_images)
-        fake, _ = self._small(gan, samples)
-        looked = {"augmented/real": plain, "augmented/real changed": changed, "augmented/fake": fake}
-        return {name: float(self._tell.predict(rows).mean()) for name, rows in looked.items()}
+        self._telling = self._telling or self._learn_to_tell(gan)
+        if not self._telling:
+            return {}
+        classifier, shares = self._telling
+        return shares | {"augmented/fake": float(classifier.predict(_shapes(_scaled(samples, self.device))).mean())}
 
-    def _small(self, gan: GAN, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Images as they are and augmented: averaged to 8 x 8 pixels, each channel brought to mean 0 and deviation 1.
+    def _learn_to_tell(self, gan: GAN) -> tuple[Any, dict[str, float]] | None:
+        """A classifier of training images against the same ones augmented, and what it says of held-out images."""
+        from sklearn.decomposition import PCA
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
 
-        So blur and faint colours, which all young samples have, do not pass for augmentation; leaked colours neither.
-        """
-        parts: list[list[Tensor]] = [[], []]
-        for start in range(0, len(images), 100):
+        plain, changed = self._plain_and_changed(gan, self.images.images[self.seen])
+        if np.array_equal(plain, changed):
+            return None
+        classifier = make_pipeline(
+            StandardScaler(), PCA(min(64, *plain.shape), random_state=0), LogisticRegression(C=0.1, max_iter=1000)
+        )
+        classifier.fit(np.concatenate([plain, changed]), np.repeat([0, 1], len(plain)))
+        plain, changed = self._plain_and_changed(gan, self._reference_images)
+        shares = {"augmented/real": plain, "augmented/real changed": changed}
+        return classifier, {name: float(classifier.predict(rows).mean()) for name, rows in shares.items()}
+
+    def _plain_and_changed(self, gan: GAN, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The `_shapes` of images, as they are and augmented."""
+        parts: list[list[np.ndarray]] = [[], []]
+        for start in range(0, len(images), 100):  # few at once: they are of full size and float
             pixels = _scaled(images[start : start + 100], self.device)
             batch = Batch({}, torch.arange(start, start + len(pixels), device=self.device))
             batch.begin(self.seed, "checkup augmentation")
             for part, shown in zip(parts, (pixels, gan.augment(batch, pixels)), strict=True):
-                small = F.adaptive_avg_pool2d(shown, 8)
-                small = small - small.mean((2, 3), keepdim=True)
-                part.append((small / small.std((2, 3), keepdim=True).clamp(min=0.05)).flatten(1).cpu())
-        plain, changed = (torch.cat(part).numpy() for part in parts)
+                part.append(_shapes(shown))
+        plain, changed = map(np.concatenate, parts)
         return plain, changed
 
     @torch.no_grad()
@@ -159,6 +179,16 @@ class Checkup:
 
 def _to_nearest_other(features: Tensor) -> Tensor:
     return nearest(features, features, skip=torch.arange(len(features)))[0]
+
+
+def _shapes(images: Tensor) -> np.ndarray:
+    """Images averaged to 8 x 8 pixels, each channel brought to mean 0 and deviation 1, flattened.
+
+    So blur and faint colours, which all young samples have, do not pass for augmentation; leaked colours neither.
+    """
+    small = F.adaptive_avg_pool2d(images, 8)
+    small = small - small.mean((2, 3), keepdim=True)
+    return (small / small.std((2, 3), keepdim=True).clamp(min=0.05)).flatten(1).cpu().numpy()
 
 
 def _scaled(images: np.ndarray, device: torch.device) -> Tensor:

@@ -13,7 +13,7 @@ from ganfold.errors import GanfoldError
 
 
 def choose(name: str, local_rank: int = 0) -> torch.device:
-    """The device of this name; `auto` is CUDA, else Apple's MPS, else the CPU.
+    """The device of this name, made ready; `auto` is CUDA, else Apple's MPS, else the CPU.
 
     Raises:
         GanfoldError: this machine, or this build of PyTorch, has none of that kind.
@@ -23,6 +23,8 @@ def choose(name: str, local_rank: int = 0) -> torch.device:
         name = next(kind for kind, here in present.items() if here)
     if not present[name]:
         raise GanfoldError(f"--device {name}: PyTorch {torch.__version__} finds none here; leave it out, or give cpu")
+    if name == "cpu":
+        keep_freed_memory()
     return torch.device(name, local_rank) if name == "cuda" else torch.device(name)
 
 

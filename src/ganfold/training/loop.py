@@ -16,9 +16,8 @@ from torch import Tensor
 from ganfold import checkpoint
 from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError
-from ganfold.files import read_run
 from ganfold.run import generate
-from ganfold.training.checkup import Checkup
+from ganfold.training.checkup import FEWEST, Checkup
 from ganfold.training.doctor import diagnose, lost_its_gain
 from ganfold.training.journal import GRID, Journal
 from ganfold.training.ranks import Ranks, has_batch_norm
@@ -36,10 +35,16 @@ class Loop:
     """One call of `train`, from the newest checkpoint (or the beginning) to the end of the budget."""
 
     def __init__(
-        self, trainer: Trainer, journal: Journal, out: Path, settings: Settings, command: str, ranks: Ranks
+        self,
+        trainer: Trainer,
+        journal: Journal,
+        out: Path,
+        settings: Settings,
+        record: dict[str, Any],
+        ranks: Ranks,
     ) -> None:
         self.trainer, self.journal, self.out, self.settings, self.ranks = trainer, journal, out, settings, ranks
-        self.command = command
+        self.record = record  # what config.json holds
         self.spent = 0.0  # seconds of training before this call
         self.begun = time.monotonic()
         self.reported = (self.begun, 0)  # when, and at how many images
@@ -53,7 +58,7 @@ class Loop:
         trainer, settings = self.trainer, self.settings
         log_bytes = self._resume()
         if self.ranks.first:
-            if settings.evaluate_every != 0:
+            if settings.evaluate_every != 0 and len(images.train) >= FEWEST:
                 self.checkup = Checkup(images, settings.seed, trainer.device)
             self.journal.open(log_bytes=log_bytes, step=trainer.steps)
             self._announce(images, resumed=trainer.steps > 0)
@@ -204,7 +209,7 @@ class Loop:
         kimg = f"{self.trainer.images / 1000:,.1f} kimg"
         if status == "stopped":
             self.journal.say(
-                f"Stopped by {why} and saved at {kimg}. To go on, give the same command:\n  {self.command}"
+                f"Stopped by {why} and saved at {kimg}. To go on, give the same command:\n  {self.record['command']}"
             )
         else:
             self.journal.say(
@@ -241,7 +246,7 @@ class Loop:
 
     def _consult(self, status: str, why: str) -> None:
         """Say what the doctor sees, each thing once."""
-        for diagnosis in diagnose(self.journal.rows, read_run(self.out), self._state(status, why)):
+        for diagnosis in diagnose(self.journal.rows, self.record, self._state(status, why)):
             if diagnosis.name not in self.named:
                 self.named.add(diagnosis.name)
                 self.journal.say(f"{'Doctor' if diagnosis.alarm else 'Hint'}: {diagnosis}")

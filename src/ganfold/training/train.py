@@ -75,8 +75,6 @@ def train(
         where = device.choose("cuda", ranks.local)
     if settings.precision == "bf16":
         device.check_bf16(where)
-    if where.type == "cpu":
-        device.keep_freed_memory()
     journal = Journal(out, progress=progress and ranks.first)
     try:
         wanted = {"gan": gan, "config": asdict(config), "settings": asdict(settings)}
@@ -95,7 +93,7 @@ def train(
                     _delete_run(out)
                 _write_record(out, record, images)
             ranks.wait()
-            Loop(trainer, journal, out, settings, command, ranks).run(images)
+            Loop(trainer, journal, out, settings, record, ranks).run(images)
     finally:
         journal.close()
         ranks.close()
