@@ -142,6 +142,8 @@ def test_mistakes_are_one_sentence(photos: Path, tmp_path: Path, digits: np.ndar
     refused("few.npy is not a run: give --reference", few)
     refused("only 30 images in each set: an evaluation needs 50", few, photos)
     refused("--count 9,000: only 300 images are there", photos, photos, count=9000)
+    refused("--count must be 50 or more, not 0", photos, photos, count=0)
+    refused("is a run and is compared at the size it makes: leave out --resolution", run, resolution=16)
     refused("holds no image|no such file", tmp_path / "nowhere", photos)
     refused("pixels takes no weights", photos, photos, weights=few)
     refused("no features 'pixel'; did you mean 'pixels'", photos, photos, features="pixel")

@@ -256,7 +256,7 @@ def _compare(sets: _Sets, looking: Extractor, seed: int) -> tuple[Copies, Image.
             )
     pairs = _most_alike(sets, found, shares)
     verdict = _verdict(shares, score, len(sets.samples), len(new))
-    if verdict.startswith("near-copies found"):
+    if _copied(shares):
         notes.append(
             "Samples that are mostly of one kind, whose real images lie close together too, can raise this share "
             "without copying: look at the page."
@@ -355,18 +355,22 @@ def _page(found: Copies, samples: np.ndarray, trained: np.ndarray) -> Image.Imag
     )
 
 
+def _copied(shares: dict[Space, Share]) -> dict[Space, float]:
+    """The shares that chance does not explain."""
+    return {
+        space: found.share
+        for space, found in shares.items()
+        if found.share and found.share > 0.01 and found.chance is not None and found.chance < SURE
+    }
+
+
 def _verdict(shares: dict[Space, Share], score: float | None, count: int, new: int) -> str:
     if not new:
         return (
             "nothing was held out, so there is no threshold to tell copies by: only the authenticity and the nearest "
             "pairs can be shown; give --held-out 0.1 to have one"
         )
-    copied = {
-        space: found.share
-        for space, found in shares.items()
-        if found.share and found.share > 0.01 and found.chance is not None and found.chance < SURE
-    }
-    if copied:
+    if copied := _copied(shares):
         space, share = max(copied.items(), key=lambda item: item[1])
         than = "99 % of held-out images do" if new >= FEW_REALS else f"any of the {new} held-out images does"
         return (

@@ -117,6 +117,8 @@ def evaluate(
     """
     looking = extractor(features, weights, devices.choose(device))
     if run := as_run(images, checkpoint):
+        if resolution is not None:
+            raise GanfoldError(f"{run.path} is a run and is compared at the size it makes: leave out --resolution")
         sets = _of_run(run, reference, count, seed, progress)
         out = out or run.path / "evaluation.json"
     else:
@@ -170,7 +172,7 @@ def _of_run(run: Run, reference: str | Path | None, count: int | None, seed: int
         )
     number = _count(count, len(first), len(second))
     first, second = data.drawn(first, number, seed), data.drawn(second, number, seed)
-    labels = {} if reals.labels is None else {"reference": reals.labels[first], "floor": reals.labels[second]}
+    labels = _labels(reals, first, second)
     return _Sets(
         generated=np.ascontiguousarray(run.sample(number, seed).transpose(0, 3, 1, 2)),
         reference=reals.images[first],
@@ -210,7 +212,7 @@ def _of_folders(
     number = _count(count, len(made), len(first), len(second))
     chosen = data.drawn(np.arange(len(made)), number, seed)
     first, second = data.drawn(first, number, seed), data.drawn(second, number, seed)
-    labels = {} if reals.labels is None else {"reference": reals.labels[first], "floor": reals.labels[second]}
+    labels = _labels(reals, first, second)
     if labels and made.labels is not None:
         if set(made.classes) <= set(reals.classes):
             numbers = np.array([reals.classes.index(name) for name in made.classes])
@@ -239,7 +241,13 @@ def _halves(reals: ImageSet, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return order[: len(order) // 2], order[len(order) // 2 :]
 
 
+def _labels(reals: ImageSet, reference: np.ndarray, floor: np.ndarray) -> dict[str, np.ndarray]:
+    return {} if reals.labels is None else {"reference": reals.labels[reference], "floor": reals.labels[floor]}
+
+
 def _count(asked: int | None, *there: int) -> int:
+    if asked is not None and asked < 1:
+        raise GanfoldError(f"--count must be {LEAST} or more, not {asked}")
     number = min(*there, asked or MOST, MOST)
     if asked and asked > min(there):
         raise GanfoldError(f"--count {asked:,}: only {min(there):,} images are there for each set")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -73,7 +72,6 @@ def planted(plant: str, seed: int, folder: Path, kimg: float) -> Run:
     """Train it."""
     for name, cls in (("turning", Turning), ("constant", Constant), ("frozen", Frozen)):
         GANS[name] = (__name__, cls.__name__, "planted")
-    sys.modules.setdefault(__name__, sys.modules["__main__"])
     gan, _ = PLANTS[plant]
     options: dict[str, Any] = {"evaluate_every": kimg / 5} | ({} if gan == "gan" else SMALL)
     source = "digits" if "digits" in plant else "avatars"

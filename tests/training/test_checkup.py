@@ -56,6 +56,13 @@ def test_the_best_checkpoint_is_kept_and_used(tmp_path: Path, monkeypatch: pytes
         ganfold.load(run.path, "newest")
 
 
+def test_fewer_images_than_a_checkup_needs_are_trained_on_without_one(tmp_path: Path) -> None:
+    np.save(tmp_path / "few.npy", np.random.default_rng(0).integers(0, 255, (8, 16, 16, 3), dtype=np.uint8))
+    run = ganfold.train("dcgan", tmp_path / "few.npy", tmp_path / "run", kimg=0.2, **TINY | {"batch": 4})
+    assert run.sample(1).shape == (1, 16, 16, 3)
+    assert not any("KID" in row for row in rows(run.path))
+
+
 def test_checkups_do_not_touch_training(tmp_path: Path) -> None:
     looked = ganfold.train("dcgan", "digits", tmp_path / "looked", kimg=1, **TINY)
     blind = ganfold.train("dcgan", "digits", tmp_path / "blind", kimg=1, **TINY | {"evaluate_every": 0})
