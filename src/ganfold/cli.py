@@ -60,6 +60,7 @@ class Sample:
     count: int = 64  # how many
     seed: int = 0  # which: image i of a seed is always the same image
     start: int = 0  # number of the first
+    label: str | None = None  # the class of all [each class: a row of the grid, a sub-folder]
     checkpoint: Literal["best", "last"] = "best"  # the one of the lowest KID, or the newest
     force: bool = False  # allow what is there to be replaced
 

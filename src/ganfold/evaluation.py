@@ -173,6 +173,8 @@ def _of_run(run: Run, reference: str | Path | None, count: int | None, seed: int
     number = _count(count, len(first), len(second))
     first, second = data.drawn(first, number, seed), data.drawn(second, number, seed)
     labels = _labels(reals, first, second)
+    if labels and run.classes == reals.classes and (drawn := run.labels(number, seed)) is not None:
+        labels["generated"] = drawn
     return _Sets(
         generated=np.ascontiguousarray(run.sample(number, seed).transpose(0, 3, 1, 2)),
         reference=reals.images[first],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +15,12 @@ from torch import Tensor
 
 from ganfold import checkpoint, data
 from ganfold.data import ImageSet
-from ganfold.errors import GanfoldError
+from ganfold.errors import GanfoldError, did_you_mean
 from ganfold.files import read_json, read_run
 from ganfold.gans import find, noise
 from ganfold.gans.contract import GAN, Shape
+
+Labelling = Callable[[Tensor], Tensor]  # numbers of images, int64 (B,) -> numbers of their classes, int64 (B,)
 
 CHUNK = 32  # images generated at once: always the same number, since another could change the last bits
 
@@ -81,18 +84,51 @@ class Run:
         state = read_json(path) if path.exists() else {}
         return state["why"] if state.get("status") == "stopped" else None
 
-    def sample(self, count: int, seed: int = 0, start: int = 0) -> np.ndarray:
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What its generator can be asked for; () where it takes no labels."""
+        return tuple(self.config["data"]["classes"]) if self.gan.conditional else ()
+
+    def sample(self, count: int, seed: int = 0, start: int = 0, label: str | Labelling | None = None) -> np.ndarray:
         """Images `start` to `start + count` of the endless row that the seed names.
 
+        Args:
+            count, seed, start: which.
+            label: the class of all of them, by its name; or a function from their numbers, int64 (B,), to the numbers
+                of their classes; None: as `labels` says.
+
         Returns:
-            uint8 (count, H, W, C). Image `i` of a seed is the same image whatever `count` and `start`.
+            uint8 (count, H, W, C). Image `i` of a seed and label is the same image whatever `count` and `start`.
 
         Raises:
-            GanfoldError: `count` or `start` is negative.
+            GanfoldError: `count` or `start` is negative, the generator takes no labels, or there is no such class.
         """
         if count < 0 or start < 0:
             raise GanfoldError(f"count and start must be 0 or more, not {count} and {start}")
-        return generate(self.gan.sample, self.gan.latent, seed, count, start)
+        labelling = self._labelling(seed) if label is None else label
+        if isinstance(labelling, str):
+            number = self._number(labelling)
+            labelling = lambda rows: torch.full_like(rows, number)  # noqa: E731
+        return generate(self.gan.sample, self.gan.latent, seed, count, start, labelling=labelling)
+
+    def labels(self, count: int, seed: int = 0, start: int = 0) -> np.ndarray | None:
+        """The classes, int64 (count,), of the images of a seed where none is asked for: as frequent as in training.
+
+        None where the generator takes no labels.
+        """
+        labelling = self._labelling(seed)
+        return labelling(torch.arange(start, start + count)).numpy() if labelling else None
+
+    def _labelling(self, seed: int) -> Labelling | None:
+        return as_frequent_as(self.config["data"]["class_counts"], seed) if self.gan.conditional else None
+
+    def _number(self, label: str) -> int:
+        if not self.gan.conditional:
+            raise GanfoldError(f"{self.path} takes no label: {self.config['gan']} was trained without")
+        if label not in self.classes:
+            known = ", ".join(self.classes[:20]) + (", ..." if len(self.classes) > 20 else "")
+            raise GanfoldError(f"no class {label!r} in {self.path}{did_you_mean(label, self.classes)} (known: {known})")
+        return self.classes.index(label)
 
     def images(self, progress: bool = True) -> ImageSet:
         """The images that it was trained on, and those that it held out.
@@ -128,12 +164,13 @@ def build(config: dict[str, Any]) -> GAN:
 
 @torch.inference_mode()
 def generate(
-    sample: Callable[[Tensor], Tensor],
+    sample: Callable[[Tensor, Tensor | None], Tensor],
     latent: tuple[int, ...],
     seed: int,
     count: int,
     start: int = 0,
     device: str | torch.device = "cpu",
+    labelling: Labelling | None = None,
 ) -> np.ndarray:
     """Images `start` to `start + count` of a seed, uint8 (count, H, W, C), by whole chunks aligned at 0."""
     key = noise.key_of(seed, "sample")
@@ -141,9 +178,31 @@ def generate(
     parts = []
     for begin in range(first, max(last, first + 1), CHUNK):
         rows = torch.arange(begin, begin + CHUNK, device=device)
-        images = sample(noise.normal(key, rows, *latent)).float()
+        images = sample(noise.normal(key, rows, *latent), labelling(rows) if labelling else None).float()
         parts.append(as_bytes(images).permute(0, 2, 3, 1).cpu().numpy()[max(0, start - begin) : last - begin])
     return np.concatenate(parts)
+
+
+def as_frequent_as(counts: Sequence[int], seed: int) -> Labelling:
+    """Labels drawn by the seed, each class as often as these counts say."""
+    edges = torch.tensor(counts, dtype=torch.float64).cumsum(0)
+
+    def labels(rows: Tensor) -> Tensor:
+        drawn = noise.uniform(noise.key_of(seed, "label"), rows).double() * edges[-1]
+        return torch.searchsorted(edges.to(rows.device), drawn, right=True)
+
+    return labels
+
+
+def class_rows(count: int, classes: int, start: int = 0) -> tuple[int, int, Labelling]:
+    """A grid of about `count` images, from image `start` on, with a row for each class (for the first of many).
+
+    Returns:
+        How many images it has, how many columns, and their labels.
+    """
+    rows = classes if 2 * classes <= count else min(classes, max(1, math.isqrt(count)))
+    columns = max(1, round(count / rows))
+    return rows * columns, columns, lambda numbers: (numbers - start) // columns % classes
 
 
 def as_bytes(images: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from PIL import Image
 from ganfold import pictures
 from ganfold.errors import GanfoldError
 from ganfold.files import unwritable
-from ganfold.run import Run
+from ganfold.run import Labelling, Run, class_rows
 
 BLOCK = 1024  # images held in memory at once
 
@@ -23,6 +24,7 @@ def sample(
     count: int = 64,
     seed: int = 0,
     start: int = 0,
+    label: str | None = None,
     checkpoint: str = "best",
     force: bool = False,
 ) -> Path:
@@ -31,7 +33,10 @@ def sample(
     Args:
         run: a run folder, or a run that is loaded.
         out: a folder for files named by their number (`000007.png`), or a `.png` for one grid of all.
-        count, seed, start: which images; image `i` of a seed is always the same.
+        count, seed, start: which images; image `i` of a seed (and label) is always the same.
+        label: the class of all of them, by name. Without one a generator that takes labels fills a folder with a
+            sub-folder for each class, as frequent as in training; and a grid with a row for each class, which changes
+            `count` to a multiple of the classes.
         checkpoint: "best" by KID, or "last"; of a run folder.
         force: allow `out` to exist; files of the same names are replaced.
 
@@ -47,19 +52,27 @@ def sample(
     if not force and out.exists() and (out.is_file() or any(out.iterdir())):
         raise GanfoldError(f"{out} exists: give --out another name, or --force to write into it")
     if out.suffix.lower() == ".png":
-        images = run.sample(count, seed, start)
-        picture = pictures.grid(images, scale=pictures.enlargement(images))
+        columns: int | None = None
+        labelling: str | Labelling | None = label
+        if run.classes and label is None:
+            count, columns, labelling = class_rows(count, len(run.classes), start)
+        images = run.sample(count, seed, start, labelling)
+        picture = pictures.grid(images, columns, scale=pictures.enlargement(images))
         pictures.save_png(picture, out, {"run": str(run.path), "seed": str(seed), "start": str(start)})
         return out
+    labels = run.labels(count, seed, start) if label is None else None
     partial = out.with_name(f".{out.name}.partial")
     try:
         partial.mkdir(parents=True, exist_ok=True)
-        for number, image in _images(run, count, seed, start):
+        for number, image in _images(run, count, seed, start, label):
             text = {"run": str(run.path), "seed": str(seed), "number": str(number)}
-            pictures.save_png(Image.fromarray(image), partial / f"{number:06d}.png", text)
-        out.mkdir(exist_ok=True)
-        for path in partial.iterdir():
-            path.replace(out / path.name)
+            folder = Path() if labels is None else Path(_file_name(run.classes[labels[number - start]]))
+            (partial / folder).mkdir(exist_ok=True)
+            pictures.save_png(Image.fromarray(image), partial / folder / f"{number:06d}.png", text)
+        for path in partial.rglob("*.png"):
+            place = out / path.relative_to(partial)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(place)
     except OSError as error:
         raise unwritable(out, error) from error
     finally:
@@ -67,7 +80,12 @@ def sample(
     return out
 
 
-def _images(run: Run, count: int, seed: int, start: int) -> Iterator[tuple[int, np.ndarray]]:
+def _file_name(label: str) -> str:
+    """A class as the name of a folder."""
+    return re.sub(r"[^\w .-]|^\.", "_", label)
+
+
+def _images(run: Run, count: int, seed: int, start: int, label: str | None) -> Iterator[tuple[int, np.ndarray]]:
     for begin in range(start, start + count, BLOCK):
-        images = run.sample(min(BLOCK, start + count - begin), seed, begin)
+        images = run.sample(min(BLOCK, start + count - begin), seed, begin, label)
         yield from enumerate(images.squeeze(-1) if images.shape[-1] == 1 else images, begin)

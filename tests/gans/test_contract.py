@@ -25,7 +25,7 @@ def images(squares: Path) -> ImageSet:
     return load(squares, progress=False)
 
 
-RGB = Shape(3, 16)
+RGB = Shape(3, 16, 3)
 
 
 def build(name: str, shape: Shape = RGB) -> GAN:
@@ -55,8 +55,8 @@ def same(one: Trainer, other: Trainer) -> bool:
 @pytest.mark.parametrize("name", GANS)
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_images_have_the_asked_for_shape_and_range(name: str, channels: int) -> None:
-    gan = build(name, Shape(channels, 16)).eval()
-    made = gan.sample(noise.normal(1, torch.arange(5), *gan.latent))
+    gan = build(name, Shape(channels, 16, 3)).eval()
+    made = gan.sample(noise.normal(1, torch.arange(5), *gan.latent), torch.tensor([0, 1, 2, 0, 1]))
     assert made.shape == (5, channels, 16, 16)
     assert made.abs().max() <= 1
     assert made.std() > 0
@@ -127,15 +127,15 @@ def test_resume_gives_the_same_bits(name: str, stop: int, images: ImageSet) -> N
 @pytest.mark.parametrize("name", GANS)
 def test_the_averaged_generator_follows_and_makes_the_samples(name: str, images: ImageSet) -> None:
     subject = trainer(name, images)
-    z = noise.normal(0, torch.arange(4), *subject.gan.latent)
-    before = subject.sample(z)
+    z, label = noise.normal(0, torch.arange(4), *subject.gan.latent), torch.tensor([0, 1, 2, 0])
+    before = subject.sample(z, label)
     for _ in range(3):
         subject.step()
     for network in subject.gan.averaged:
         live = dict(getattr(subject.gan, network).named_parameters())
         for key, weight in subject.averages[network].network.named_parameters():
             assert not torch.equal(weight, live[key])  # it lags behind
-    assert not torch.equal(subject.sample(z), before)
+    assert not torch.equal(subject.sample(z, label), before)
 
 
 @pytest.mark.parametrize("name", GANS)
@@ -175,7 +175,7 @@ def test_every_default_is_explained(name: str) -> None:
 @pytest.mark.parametrize("native", [8, 16, 28, 32, 48, 60, 64, 100, 1000])
 def test_the_default_resolution_can_be_made(name: str, native: int) -> None:
     resolution = find(name).resolution(native)
-    build(name, Shape(3, resolution))
+    build(name, Shape(3, resolution, 3))
     assert resolution <= max(64, native)
 
 

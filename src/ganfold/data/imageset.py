@@ -48,6 +48,11 @@ class ImageSet:
     def channels(self) -> int:
         return int(self.images.shape[1])
 
+    @property
+    def class_counts(self) -> list[int]:
+        """How many training images each class has; [] where there are no classes."""
+        return [] if self.labels is None else np.bincount(self.labels[self.train], minlength=len(self.classes)).tolist()
+
     def __len__(self) -> int:
         return len(self.images)
 

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 GANS = {
     "dcgan": ("ganfold.gans.dcgan", "DCGAN", "convolutional, Radford 2015; 16 to 256 px"),
     "gan": ("ganfold.gans.gan", "MLPGAN", "the first, fully connected, Goodfellow 2014; for 28 px digits"),
+    "cgan": ("ganfold.gans.cgan", "CGAN", "by label, Mirza 2014; needs classes"),
+    "wgan": ("ganfold.gans.wgan", "WGAN", "Wasserstein distance by clipped weights, Arjovsky 2017"),
+    "wgan-gp": ("ganfold.gans.wgan_gp", "WGANGP", "Wasserstein distance by a gradient penalty, Gulrajani 2017"),
+    "infogan": ("ganfold.gans.infogan", "InfoGAN", "codes that find out what varies, Chen 2016"),
 }
 
 

@@ -79,6 +79,7 @@ class GAN(nn.Module):
 
     config_class: type[Any]  # the dataclass `Config` of its file
     averaged: tuple[str, ...] = ("G",)  # the networks whose running average makes the samples
+    conditional: bool = False  # whether it wants `batch["label"]`, and `sample` a label for each latent
     optimizers: dict[str, Optimizer]
     phases: list[Phase]
     latent: tuple[int, ...]  # shape of one z, without the batch
@@ -92,8 +93,8 @@ class GAN(nn.Module):
         """The resolution to train at when the user names none and the images have `native` pixels a side."""
         raise NotImplementedError
 
-    def sample(self, z: Tensor) -> Tensor:
-        """Images in [-1, 1], (B, C, H, W), of latents (B, *latent)."""
+    def sample(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """Images in [-1, 1], (B, C, H, W), of latents (B, *latent) and, where it is conditional, labels (B,)."""
         raise NotImplementedError
 
     # What follows only the doctor asks for; a GAN that has no such thing leaves it as it is.

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganfold.errors import GanfoldError
 from ganfold.gans.contract import GAN, Batch, Phase, Shape, Terms, adam
+from ganfold.gans.losses import LOSSES
 from ganfold.networks.augment import augment
 from ganfold.networks.strided import Double, FromLatent, Halve, ToLogit
 
@@ -22,6 +23,7 @@ class Config:
     width: int = 64  # channels of the layer next to the image; doubles with each halving (fig. 1: 128)
     lr: float = 2e-4  # Adam's learning rate (sec. 4)
     betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2 (sec. 4)
+    loss: Literal["nonsaturating", "minimax", "lsgan", "hinge"] = "nonsaturating"  # see docs/losses.md
     label_smoothing: float = 0.0  # one-sided: D is asked for 1 - this on reals (Salimans 2016, sec. 3.4)
     input_noise: float = 0.0  # deviation of normal noise added to all that D sees (Sonderby 2016, sec. 3)
     augment: float = 0.0  # share of D's images shifted, recoloured, cut out: for few images (Zhao 2020) [try 0.5]
@@ -39,14 +41,19 @@ class Generator(nn.Sequential):
 
 
 class Discriminator(nn.Sequential):
-    """Images (B, C, R, R) -> one logit each (B,): strided convolutions 4-2-1, no pooling, no dense layer."""
+    """Images (B, C, R, R) -> one logit each (B,): strided convolutions 4-2-1, no pooling, no dense layer.
 
-    def __init__(self, width: int, shape: Shape) -> None:
+    Without BatchNorm each image is judged by itself, and its gradient can be differentiated once more.
+    """
+
+    def __init__(self, width: int, shape: Shape, norm: bool = True) -> None:
         widths = _widths(width, shape)  # from the image down to 4x4
-        layers: list[nn.Module] = [Halve(shape.channels, width), nn.LeakyReLU(0.2, True)]
+        layers: list[nn.Module] = [Halve(shape.channels, width, twice=not norm), nn.LeakyReLU(0.2, True)]
         for before, after in pairwise(widths):
-            layers += [Halve(before, after), nn.BatchNorm2d(after), nn.LeakyReLU(0.2, True)]
+            layers += [Halve(before, after, twice=not norm), *([nn.BatchNorm2d(after)] if norm else [])]
+            layers += [nn.LeakyReLU(0.2, True)]
         super().__init__(*layers, ToLogit(widths[-1]))
+        self.features = widths[-1]  # of its last map, 4 x 4
 
 
 def _widths(width: int, shape: Shape) -> list[int]:
@@ -56,7 +63,7 @@ def _widths(width: int, shape: Shape) -> list[int]:
     return [width << halving for halving in range(shape.resolution.bit_length() - 3)]
 
 
-def _initialise(module: nn.Module) -> None:
+def initialise(module: nn.Module) -> None:
     """Weights N(0, 0.02) (sec. 4); BatchNorm's N(1, 0.02) and 0, as in the authors' code."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
@@ -70,9 +77,12 @@ class DCGAN(GAN):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(config, shape)
+        self.loss, self.logs = LOSSES[config.loss], config.loss in ("nonsaturating", "minimax")
+        if config.label_smoothing and not self.logs:
+            raise GanfoldError(f"--label-smoothing is for the losses of cross-entropy, not for --loss {config.loss}")
         self.G = Generator(config.z_dim, config.width, shape)
         self.D = Discriminator(config.width, shape)
-        self.apply(_initialise)
+        self.apply(initialise)
         self.latent = (config.z_dim,)
         self.optimizers = {
             "D": adam(self.D.parameters(), config.lr, config.betas),
@@ -93,18 +103,20 @@ class DCGAN(GAN):
         fake = self.judge(batch, batch["fake"])
         batch.watch("logit/real", real.mean())
         batch.watch("logit/fake", fake.mean())
-        batch.watch("D(x)", real.sigmoid().mean())
-        batch.watch("D(G(z)) before", fake.sigmoid().mean())
+        if self.logs:
+            batch.watch("D(x)", real.sigmoid().mean())
+            batch.watch("D(G(z)) before", fake.sigmoid().mean())
         smoothing = self.config.label_smoothing  # cross-entropy to 1 - s is softplus(-logit) + s * logit
         return {
-            "real": F.softplus(-real).mean() + smoothing * real.mean(),  # -log D(x)
-            "fake": F.softplus(fake).mean(),  # -log(1 - D(G(z)))
+            "real": self.loss.real(real).mean() + smoothing * real.mean(),  # -log D(x)
+            "fake": self.loss.fake(fake).mean(),  # -log(1 - D(G(z)))
         }
 
     def generator(self, batch: Batch) -> Terms:  # the non-saturating loss, Goodfellow 2014, sec. 3
         fake = self.judge(batch, batch["fake"])
-        batch.watch("D(G(z)) after", fake.sigmoid().mean())
-        return {"fake": F.softplus(-fake).mean()}  # -log D(G(z))
+        if self.logs:
+            batch.watch("D(G(z)) after", fake.sigmoid().mean())
+        return {"fake": self.loss.generator(fake).mean()}  # -log D(G(z))
 
     def judge(self, batch: Batch, images: Tensor) -> Tensor:
         """D's logits (B,)."""
@@ -116,5 +128,5 @@ class DCGAN(GAN):
     def augment(self, batch: Batch, images: Tensor) -> Tensor:
         return augment(images, self.config.augment, batch.uniform) if self.config.augment else images
 
-    def sample(self, z: Tensor) -> Tensor:
+    def sample(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         return self.G(z)

@@ -95,5 +95,5 @@ class MLPGAN(GAN):
             images = images + self.config.input_noise * batch.normal(*images.shape[1:])
         return self.D(images)
 
-    def sample(self, z: Tensor) -> Tensor:
+    def sample(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         return self.G(z)

@@ -42,14 +42,15 @@ class ToLogit(nn.Conv2d):
 class Halve(nn.Conv2d):
     """Convolution 4-2-1 without bias: (B, before, H, W) -> (B, after, H/2, W/2).
 
-    Where it is a matrix product it can be differentiated once only (no gradient penalty by double backward).
+    Where it is a matrix product it can be differentiated once only; `twice` (for a gradient penalty) forgoes that.
     """
 
-    def __init__(self, before: int, after: int) -> None:
+    def __init__(self, before: int, after: int, twice: bool = False) -> None:
         super().__init__(before, after, 4, 2, 1, bias=False)
+        self.twice = twice
 
     def forward(self, x: Tensor) -> Tensor:
-        if _pays(x, self.weight, x.shape[-1] // 2):
+        if not self.twice and _pays(x, self.weight, x.shape[-1] // 2):
             return _Halve.apply(x, self.weight)  # type: ignore[no-untyped-call]
         return super().forward(x)
 

@@ -16,7 +16,7 @@ from ganfold.metrics.distances import kid
 from ganfold.metrics.features import Extractor, efficientnet
 from ganfold.metrics.manifold import manifold
 from ganfold.metrics.memorisation import nearest, nearest_in_pixels, pixel_bank
-from ganfold.run import generate
+from ganfold.run import as_frequent_as, generate
 from ganfold.training.trainer import Trainer
 
 MOST = 500  # images: of each kind
@@ -65,7 +65,11 @@ class Checkup:
         return self._nearest(self.images.images[self.unseen])
 
     def __call__(self, trainer: Trainer) -> dict[str, float]:
-        samples = generate(trainer.sample, trainer.gan.latent, self.seed, len(self.reference), device=self.device)
+        count, gan, labelling, labels = len(self.reference), trainer.gan, None, None
+        if gan.conditional:
+            labelling = as_frequent_as(self.images.class_counts, self.seed)
+            labels = labelling(torch.arange(count)).numpy()
+        samples = generate(trainer.sample, gan.latent, self.seed, count, device=self.device, labelling=labelling)
         samples = np.ascontiguousarray(samples.transpose(0, 3, 1, 2))
         fake = self.features(samples)
         value, error = kid(fake, self.reference)
@@ -73,7 +77,8 @@ class Checkup:
         row = {"KID": value, "KID/error": error, "precision": found.precision[0], "recall": found.recall[0]}
         row |= {"coverage": found.coverage[0], "density": found.density[0], "repeats": self._repeats(fake)}
         row |= self._worst_class(found.covered)
-        return row | self._leak(trainer.gan, samples) | self._nearness(samples) | self._opinions(trainer, samples)
+        row |= self._leak(gan, samples) | self._nearness(samples)
+        return row | self._opinions(trainer, samples, labels)
 
     def _worst_class(self, covered: Tensor) -> dict[str, float]:
         """The class of which the fewest real images are covered, among those that the reference has enough of."""
@@ -150,23 +155,25 @@ class Checkup:
         return plain, changed
 
     @torch.no_grad()
-    def _opinions(self, trainer: Trainer, samples: np.ndarray) -> dict[str, float]:
+    def _opinions(self, trainer: Trainer, samples: np.ndarray, drawn: np.ndarray | None) -> dict[str, float]:
         """D of training images, of held-out images and of samples, batch by batch as in training."""
         gan = trainer.gan
         if type(gan).judge is GAN.judge or len(self.unseen) < LEAST or trainer.ranks.world > 1:
             return {}  # with several ranks a BatchNorm over all of them would wait for the others
         kept = [buffer.clone() for buffer in gan.buffers()]  # BatchNorm takes notes of all that it sees
-        means = {}
-        for name, images in (
-            ("train", self.images.images[self.seen]),
-            ("held-out", self.images.images[self.unseen]),
-            ("fake", samples),
+        means, pictures, given = {}, self.images.images, self.images.labels
+        for name, images, labels in (
+            ("train", pictures[self.seen], None if given is None else given[self.seen]),
+            ("held-out", pictures[self.unseen], None if given is None else given[self.unseen]),
+            ("fake", samples, drawn),
         ):
             parts = []
             size = min(trainer.batches.size, len(images))
             for start in range(0, len(images) - size + 1, size):
                 pixels = _scaled(images[start : start + size], self.device)
                 batch = Batch({}, torch.arange(size, device=self.device))
+                if labels is not None:
+                    batch["label"] = torch.from_numpy(labels[start : start + size]).to(self.device)
                 batch.begin(self.seed, "checkup", start)
                 logits = gan.judge(batch, pixels)
                 assert isinstance(logits, Tensor)

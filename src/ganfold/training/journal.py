@@ -94,9 +94,9 @@ class Journal:
             if name not in ("step", "kimg"):
                 self._board.add_scalar(name, value, row["step"])
 
-    def grid(self, samples: np.ndarray, kimg: float, step: int) -> None:
+    def grid(self, samples: np.ndarray, kimg: float, step: int, columns: int | None = None) -> None:
         """Keep the grid of the fixed latents: `samples/<kimg>.png` and TensorBoard."""
-        picture = pictures.grid(samples, scale=pictures.enlargement(samples))
+        picture = pictures.grid(samples, columns, scale=pictures.enlargement(samples))
         pictures.save_png(picture, self.out / "samples" / f"{kimg:010.3f}.png", {"kimg": f"{kimg:g}"})
         pixels = np.asarray(picture)
         self._board.add_image("samples", pixels, step, dataformats="HWC" if pixels.ndim == 3 else "HW")

@@ -16,7 +16,7 @@ from torch import Tensor
 from ganfold import checkpoint
 from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError
-from ganfold.run import generate
+from ganfold.run import Labelling, class_rows, generate
 from ganfold.training.checkup import FEWEST, Checkup
 from ganfold.training.doctor import diagnose, lost_its_gain
 from ganfold.training.journal import GRID, Journal
@@ -174,9 +174,16 @@ class Loop:
         return {"step": self.trainer.steps, "kimg": self.trainer.images / 1000}
 
     def _grid(self) -> None:
-        trainer = self.trainer
-        samples = generate(trainer.sample, trainer.gan.latent, self.settings.seed, GRID, device=trainer.device)
-        self.journal.grid(samples, trainer.images / 1000, trainer.steps)
+        trainer, gan = self.trainer, self.trainer.gan
+        count: int = GRID
+        columns: int | None = None
+        labelling: Labelling | None = None
+        if gan.conditional:
+            count, columns, labelling = class_rows(GRID, gan.shape.classes)
+        samples = generate(
+            trainer.sample, gan.latent, self.settings.seed, count, device=trainer.device, labelling=labelling
+        )
+        self.journal.grid(samples, trainer.images / 1000, trainer.steps, columns)
 
     def _save(self, status: str, why: str) -> None:
         """Write a checkpoint, and with it what the run says of itself; all ranks at once."""

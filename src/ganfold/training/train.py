@@ -173,6 +173,7 @@ def _record(
             "resolution": images.resolution,
             "channels": images.channels,
             "classes": list(images.classes),
+            "class_counts": images.class_counts,
         },
         "machine": device.describe(where),
         "command": command,

@@ -124,13 +124,13 @@ class Trainer:
         return self.batches.draw(self.draws - 1)
 
     @torch.no_grad()
-    def sample(self, z: Tensor) -> Tensor:
-        """Images in [-1, 1] by the averaged networks, of latents on the trainer's device."""
+    def sample(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """Images in [-1, 1] by the averaged networks, of latents (and labels) on the trainer's device."""
         live = {name: getattr(self.gan, name) for name in self.averages}
         for name, average in self.averages.items():
             setattr(self.gan, name, average.network)
         try:
-            return self.gan.sample(z)
+            return self.gan.sample(z, label)
         finally:
             for name, network in live.items():
                 setattr(self.gan, name, network)

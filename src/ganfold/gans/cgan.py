@@ -1,0 +1,111 @@
+"""CGAN: Mirza, Osindero 2014, "Conditional Generative Adversarial Nets", arXiv:1411.1784, with the networks of `dcgan`
+or, as in the paper, fully connected ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ganfold.errors import GanfoldError
+from ganfold.gans import dcgan, gan
+from ganfold.gans.contract import GAN, Batch, Phase, Shape, Terms, adam
+from ganfold.gans.losses import LOSSES
+from ganfold.networks.augment import augment
+
+
+@dataclass(frozen=True)
+class Config:
+    batch: int = 64  # images a step, over all ranks together (sec. 4.1: 100)
+    networks: Literal["conv", "mlp"] = "conv"  # those of `dcgan`, or those of `gan` as in the paper
+    z_dim: int = 100  # dimensions of the latent z, normal (sec. 4.1: 100, uniform)
+    label_dim: int = 50  # dimensions of G's embedding of the label (sec. 4.1: a hidden layer of 1000 for y)
+    width: int = 64  # of conv: channels of the layer next to the image; doubles with each halving
+    lr: float = 2e-4  # Adam's learning rate (sec. 4.1: SGD, 0.1 falling to 1e-6)
+    betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2
+    augment: float = 0.0  # share of D's images shifted, recoloured, cut out: for few images (Zhao 2020) [try 0.5]
+
+
+class Generator(nn.Module):
+    """z (B, z_dim) and y (B,) -> images (B, C, R, R): an embedding of y joined to z (fig. 1)."""
+
+    def __init__(self, config: Config, shape: Shape) -> None:
+        super().__init__()
+        z_dim = config.z_dim + config.label_dim
+        self.label = nn.Embedding(shape.classes, config.label_dim)
+        conv = config.networks == "conv"
+        self.main = dcgan.Generator(z_dim, config.width, shape) if conv else gan.Generator(z_dim, shape)
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        return self.main(torch.cat([z, self.label(y)], 1))
+
+
+class Discriminator(nn.Module):
+    """Images (B, C, R, R) and y (B,) -> one logit each (B,): an embedding of y joined to x as one more channel."""
+
+    def __init__(self, config: Config, shape: Shape) -> None:
+        super().__init__()
+        self.label = nn.Sequential(
+            nn.Embedding(shape.classes, shape.resolution**2), nn.Unflatten(1, (1, shape.resolution, shape.resolution))
+        )
+        joined = Shape(shape.channels + 1, shape.resolution)
+        conv = config.networks == "conv"
+        self.main = dcgan.Discriminator(config.width, joined) if conv else gan.Discriminator(joined)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.main(torch.cat([x, self.label(y)], 1))
+
+
+class CGAN(GAN):
+    config_class = Config
+    conditional = True
+
+    def __init__(self, config: Config, shape: Shape) -> None:
+        super().__init__(config, shape)
+        if shape.classes < 2:
+            raise GanfoldError("cgan needs labels: give each class a sub-folder, or metadata.csv a column `label`")
+        self.G = Generator(config, shape)
+        self.D = Discriminator(config, shape)
+        if config.networks == "conv":
+            self.apply(dcgan.initialise)
+        self.latent = (config.z_dim,)
+        self.optimizers = {
+            "D": adam(self.D.parameters(), config.lr, config.betas),
+            "G": adam(self.G.parameters(), config.lr, config.betas),
+        }
+        self.phases = [Phase(self.discriminator, "D"), Phase(self.generator, "G", early=self.fake)]
+
+    @staticmethod
+    def resolution(native: int) -> int:
+        """As `dcgan`."""
+        return dcgan.DCGAN.resolution(native)
+
+    def fake(self, batch: Batch) -> Terms:
+        return {"fake": self.G(batch.normal(*self.latent), batch["label"])}
+
+    def discriminator(self, batch: Batch) -> Terms:  # eq. 2; a fake is judged with the label that it was made for
+        real = self.judge(batch, batch["image"])
+        fake = self.judge(batch, batch["fake"])
+        batch.watch("logit/real", real.mean())
+        batch.watch("logit/fake", fake.mean())
+        batch.watch("D(x)", real.sigmoid().mean())
+        batch.watch("D(G(z)) before", fake.sigmoid().mean())
+        loss = LOSSES["nonsaturating"]
+        return {"real": loss.real(real).mean(), "fake": loss.fake(fake).mean()}
+
+    def generator(self, batch: Batch) -> Terms:
+        fake = self.judge(batch, batch["fake"])
+        batch.watch("D(G(z)) after", fake.sigmoid().mean())
+        return {"fake": LOSSES["nonsaturating"].generator(fake).mean()}
+
+    def judge(self, batch: Batch, images: Tensor) -> Tensor:
+        """D's logits (B,)."""
+        return self.D(self.augment(batch, images), batch["label"])
+
+    def augment(self, batch: Batch, images: Tensor) -> Tensor:
+        return augment(images, self.config.augment, batch.uniform) if self.config.augment else images
+
+    def sample(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.G(z, label)

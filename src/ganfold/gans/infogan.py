@@ -1,0 +1,115 @@
+"""InfoGAN: Chen, Duan, Houthooft, Schulman, Sutskever, Abbeel 2016, "InfoGAN: Interpretable Representation Learning by
+Information Maximizing Generative Adversarial Nets", arXiv:1606.03657."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganfold.gans import dcgan
+from ganfold.gans.contract import GAN, Batch, Phase, Shape, Terms, adam
+from ganfold.gans.losses import LOSSES
+
+
+@dataclass(frozen=True)
+class Config:
+    batch: int = 128  # images a step, over all ranks together (their code: 128)
+    z_dim: int = 62  # dimensions of the latent's incompressible part, normal (app. C.1)
+    categories: int = 10  # of the categorical code (app. C.1)
+    continuous: int = 2  # continuous codes, uniform in [-1, 1] (app. C.1)
+    width: int = 64  # channels of the layer next to the image; doubles with each halving (app. C.1: 64)
+    information: float = 1.0  # weight of the mutual-information term (eq. 6: lambda; their code for digits: 1)
+    lr: float = 2e-4  # Adam's learning rate of D and Q (app. C.1)
+    lr_generator: float = 1e-3  # of G (app. C.1)
+    betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2 (their code)
+
+
+class Recogniser(nn.Sequential):
+    """D's trunk (B, features, 4, 4) -> the codes: logits of the category, then means (B, categories + continuous)."""
+
+    def __init__(self, features: int, codes: int) -> None:
+        super().__init__(
+            nn.Flatten(),
+            nn.Linear(16 * features, 128, bias=False),
+            nn.BatchNorm1d(128),
+            nn.LeakyReLU(0.1, True),
+            nn.Linear(128, codes),
+        )
+
+
+class InfoGAN(GAN):
+    config_class = Config
+
+    def __init__(self, config: Config, shape: Shape) -> None:
+        super().__init__(config, shape)
+        codes = config.categories + config.continuous
+        self.G = dcgan.Generator(config.z_dim + codes, config.width, shape)
+        self.D = dcgan.Discriminator(config.width, shape)  # all but its last layer is Q's trunk too (sec. 6)
+        self.Q = Recogniser(self.D.features, codes)
+        self.apply(dcgan.initialise)
+        self.latent = (config.z_dim + codes,)
+        self.optimizers = {  # Q learns with D, as in their code: real features make it a better judge of codes
+            "D": adam([*self.D.parameters(), *self.Q.parameters()], config.lr, config.betas),
+            "G": adam(self.G.parameters(), config.lr_generator, config.betas),
+        }
+        self.phases = [Phase(self.discriminator, "D"), Phase(self.generator, "G", early=self.fake)]
+
+    @staticmethod
+    def resolution(native: int) -> int:
+        """As `dcgan`."""
+        return dcgan.DCGAN.resolution(native)
+
+    def codes(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The category (B,) and the continuous codes (B, continuous) that normal latents stand for."""
+        first = self.config.z_dim
+        category = z[:, first : first + self.config.categories].argmax(1)
+        return category, torch.erf(z[:, first + self.config.categories :] / math.sqrt(2))
+
+    def read(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """D's logits (B,), and Q's reading of the codes: (B, categories) logits, (B, continuous) means."""
+        *trunk, head = self.D
+        for layer in trunk:
+            images = layer(images)
+        logits, means = self.Q(images).split([self.config.categories, self.config.continuous], 1)
+        return head(images), logits, means
+
+    def fake(self, batch: Batch) -> Terms:
+        z = batch.normal(*self.latent)
+        return {"fake": self.sample(z), "z": z}
+
+    def discriminator(self, batch: Batch) -> Terms:  # eq. 6, for D and Q
+        real = self.judge(batch, batch["image"])
+        fake, *codes = self.read(batch["fake"])
+        batch.watch("logit/real", real.mean())
+        batch.watch("logit/fake", fake.mean())
+        batch.watch("D(x)", real.sigmoid().mean())
+        batch.watch("D(G(z)) before", fake.sigmoid().mean())
+        loss = LOSSES["nonsaturating"]
+        return {"real": loss.real(real).mean(), "fake": loss.fake(fake).mean()} | self.information(batch, *codes)
+
+    def generator(self, batch: Batch) -> Terms:  # eq. 6, for G
+        fake, *codes = self.read(batch["fake"])
+        batch.watch("D(G(z)) after", fake.sigmoid().mean())
+        return {"fake": LOSSES["nonsaturating"].generator(fake).mean()} | self.information(batch, *codes)
+
+    def information(self, batch: Batch, logits: Tensor, means: Tensor) -> Terms:
+        """Minus the lower bound of the mutual information of codes and images (eq. 5), up to a constant."""
+        category, continuous = self.codes(batch["z"])
+        batch.watch("Q reads the category", (logits.argmax(1) == category).float().mean())
+        return {
+            "category": self.config.information * F.cross_entropy(logits, category),
+            "continuous": self.config.information * (means - continuous).square().sum(1).mean() / 2,  # deviation 1
+        }
+
+    def judge(self, batch: Batch, images: Tensor) -> Tensor:
+        """D's logits (B,)."""
+        return self.D(images)
+
+    def sample(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        category, continuous = self.codes(z)
+        c = F.one_hot(category, self.config.categories).to(z.dtype)
+        return self.G(torch.cat([z[:, : self.config.z_dim], c, continuous], 1))
