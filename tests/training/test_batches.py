@@ -88,3 +88,19 @@ def test_a_batch_larger_than_the_data_is_refused(images: ImageSet) -> None:
 def test_a_batch_that_ranks_cannot_share_is_refused(images: ImageSet) -> None:
     with pytest.raises(GanfoldError, match="cannot be shared by 3 ranks"):
         batches(images, 8, world=3)
+
+
+def test_tempered_classes_come_as_often_as_a_power_of_their_share(tmp_path: Path) -> None:
+    labels = np.array([0] * 400 + [1] * 100 + [2] * 4)
+    pixels = np.random.default_rng(0).integers(0, 256, (504, 8, 8, 3), np.uint8)
+    np.savez(tmp_path / "uneven.npz", images=pixels, labels=labels)
+    uneven = load(tmp_path / "uneven.npz", held_out=0, progress=False)
+    for temper, shares in ((0.0, [1 / 3, 1 / 3, 1 / 3]), (0.5, [20 / 32, 10 / 32, 2 / 32])):
+        drawn = batches(uneven, 100, temper=temper)
+        index = np.concatenate([drawn._indices(100 * k + drawn._places) for k in range(100)])
+        found = np.bincount(uneven.labels[index]) / len(index)
+        assert np.abs(found - shares).max() < 5 * np.sqrt(0.25 / len(index))
+        times = np.bincount(index, minlength=504)[labels == 0]
+        assert times.max() - times.min() <= 20  # the images of a class take turns: at most one apart an epoch
+        again = batches(uneven, 100, temper=temper)
+        assert (again._indices(100 * 30 + again._places) == index[3000:3100]).all()
