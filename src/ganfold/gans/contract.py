@@ -80,6 +80,8 @@ class GAN(nn.Module):
     config_class: type[Any]  # the dataclass `Config` of its file
     averaged: tuple[str, ...] = ("G",)  # the networks whose running average makes the samples
     conditional: bool = False  # whether it wants `batch["label"]`, and `sample` a label for each latent
+    temper: float = 1.0  # how often classes are drawn: by their share to this power; see `Batches`
+    seen: Tensor  # int64 (), the clock: real images seen before this step, over all ranks
     optimizers: dict[str, Optimizer]
     phases: list[Phase]
     latent: tuple[int, ...]  # shape of one z, without the batch
@@ -87,6 +89,7 @@ class GAN(nn.Module):
     def __init__(self, config: Any, shape: Shape) -> None:
         super().__init__()
         self.config, self.shape = config, shape
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
 
     @staticmethod
     def resolution(native: int) -> int:
@@ -96,6 +99,10 @@ class GAN(nn.Module):
     def sample(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """Images in [-1, 1], (B, C, H, W), of latents (B, *latent) and, where it is conditional, labels (B,)."""
         raise NotImplementedError
+
+    def rate(self, images: int) -> float:
+        """The share of the learning rates to use when so many images have been seen."""
+        return 1.0
 
     # What follows only the doctor asks for; a GAN that has no such thing leaves it as it is.
 

@@ -209,7 +209,9 @@ def _trainer(
     ranks: Ranks,
 ) -> Trainer:
     gan = build(record)
-    batches = Batches(images, seed=settings.seed, size=batch, ranks=ranks, device=where, flips=settings.flips)
+    batches = Batches(
+        images, seed=settings.seed, size=batch, ranks=ranks, device=where, flips=settings.flips, temper=gan.temper
+    )
     if settings.sync_bn and ranks.world > 1:
         if where.type != "cuda":
             raise GanfoldError("--sync-bn needs CUDA devices: PyTorch has no synchronised BatchNorm elsewhere")

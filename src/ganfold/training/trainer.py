@@ -45,6 +45,7 @@ class Trainer:
         self.steps = self.draws = 0
         self._owned = {name: _weights(optimizer) for name, optimizer in gan.optimizers.items()}
         self._rates = {n: [group["lr"] for group in o.param_groups] for n, o in gan.optimizers.items()}
+        self._slowed = 1.0
         gan.requires_grad_(False)
 
     @property
@@ -55,6 +56,8 @@ class Trainer:
     def step(self) -> None:
         """Run every phase that is due, in order; then move the averages. Never waits for the device."""
         before = self.images
+        self.gan.seen.fill_(before)
+        self._set_rates(self.gan.rate(before))
         batch = self._draw()
         early = {}
         for number, phase in enumerate(self.gan.phases):
@@ -76,10 +79,13 @@ class Trainer:
         self.steps += 1
 
     def slow_down(self, factor: float) -> None:
-        """Set every learning rate to this share of what the GAN's file says."""
+        """From now on use this share of every learning rate that the GAN's file says."""
+        self._slowed = factor
+
+    def _set_rates(self, share: float) -> None:
         for name, optimizer in self.gan.optimizers.items():
             for group, rate in zip(optimizer.param_groups, self._rates[name], strict=True):
-                group["lr"] = rate * factor
+                group["lr"] = rate * share * self._slowed
 
     def _update(self, number: int, phase: Phase, batch: Batch) -> None:
         optimizer, weights = self.gan.optimizers[phase.optimizer], self._owned[phase.optimizer]
