@@ -1,0 +1,136 @@
+"""A small GAN after R3GAN: Huang, Gokaslan, Kuleshov, Tompkin 2024, "The GAN is dead; long live the GAN!",
+arXiv:2501.05441: its loss and penalties, in first-order form, with networks for small budgets."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ganfold.errors import GanfoldError
+from ganfold.gans.contract import GAN, Batch, Phase, Shape, Terms, adam
+from ganfold.gans.losses import relativistic
+from ganfold.networks.augment import augment
+from ganfold.networks.residual import Discriminator, Generator
+
+SIZES = {  # channels next to the image (they double with each halving), most channels, blocks on each map
+    "nano": (16, 128, 1),
+    "tiny": (24, 192, 1),
+    "small": (48, 384, 1),
+    "base": (64, 512, 2),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    batch: int = 32  # images a step, over all ranks together
+    size: Literal["nano", "tiny", "small", "base"] = "nano"  # of the networks: `ganfold plan` chooses by time
+    z_dim: int = 64  # dimensions of the latent z, normal (their code: 64)
+    norm: bool = True  # BatchNorm in G (theirs has none): it learns faster on small budgets
+    gamma: float | None = None  # weight of R1 and R2 [5e-4 for each pixel; falls to a tenth]
+    penalty: Literal["difference", "exact"] = "difference"  # first-order, or by double backward as theirs
+    share: float = 0.25  # of the batch that is penalised by differences
+    sigma: float = 0.01  # deviation of the noise of a difference
+    centring: float = 0.01  # weight of (D(x) + D(G(z)))^2, since their loss leaves the sum free to drift
+    lr: float = 5e-4  # Adam's learning rate (theirs 2e-4) ...
+    lr_end: float = 5e-5  # ... and where its cosine ends (theirs 5e-5)
+    betas: tuple[float, float] = (0.0, 0.99)  # Adam's beta_1, beta_2 (theirs 0, 0.9 to 0.99)
+    decay_kimg: float = 1000.0  # over so many images gamma and the learning rate fall
+    augment: float = 0.5  # share of D's images shifted, recoloured, cut out (Zhao 2020); 0 for many images
+    labels: bool = True  # learn by class, where the images have classes
+    labels_kimg: float = 50.0  # labels come in over so many images: small classes collapse else (Shahbazi 2022)
+    temper: float = 0.5  # classes are drawn by their share to this power
+
+
+class R3GAN(GAN):
+    config_class = Config
+
+    def __init__(self, config: Config, shape: Shape) -> None:
+        super().__init__(config, shape)
+        self.conditional = config.labels and shape.classes > 1
+        self.temper = config.temper if self.conditional else 1.0
+        self.gamma = 5e-4 * shape.resolution**2 if config.gamma is None else config.gamma
+        width, most, blocks = SIZES[config.size]
+        if shape.resolution not in (16, 32, 64, 128, 256):
+            raise GanfoldError(f"r3gan makes images of 16, 32, 64, 128 or 256 pixels a side, not {shape.resolution}")
+        widths = [min(most, width << halving) for halving in range(shape.resolution.bit_length() - 3)]  # R/2 to 4 px
+        classes = shape.classes if self.conditional else 0
+        self.G = Generator(config.z_dim, widths[::-1], blocks, shape.channels, classes, config.norm)
+        self.D = Discriminator(widths, blocks, shape.channels, classes)
+        self.latent = (config.z_dim,)
+        self.optimizers = {
+            "D": adam(self.D.parameters(), config.lr, config.betas),
+            "G": adam(self.G.parameters(), config.lr, config.betas),
+        }
+        self.phases = [Phase(self.discriminator, "D"), Phase(self.generator, "G", early=self.fake)]
+
+    @staticmethod
+    def resolution(native: int) -> int:
+        """64, or for smaller images the power of two below 1.2 times their size, at least 16."""
+        return min(64, max(16, 1 << (int(native * 1.2).bit_length() - 1)))
+
+    def rate(self, images: int) -> float:
+        end = self.config.lr_end / self.config.lr
+        return end + (1 - end) * (1 + math.cos(math.pi * min(1.0, images / (1000 * self.config.decay_kimg)))) / 2
+
+    def fake(self, batch: Batch) -> Terms:
+        return {"fake": self.sample(batch.normal(*self.latent), batch.get("label"))}
+
+    def discriminator(self, batch: Batch) -> Terms:
+        x, fake = self.augment(batch, batch["image"]), self.augment(batch, batch["fake"])
+        penalised = self.exact if self.config.penalty == "exact" else self.differences
+        real, made, slopes = penalised(batch, x, fake)
+        batch.watch("logit/real", real.mean())
+        batch.watch("logit/fake", made.mean())
+        return {
+            "game": relativistic(real, made).mean(),  # eq. 2
+            "penalty": self.gamma * (1 - 0.9 * self.progress()) / 2 * slopes,  # eq. 3
+            "centring": self.config.centring * (real + made).square().mean(),
+        }
+
+    def differences(self, batch: Batch, x: Tensor, fake: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """D of reals and fakes, and R1 + R2 estimated on a share of both, all in one pass: for normal n the mean of
+        ((D(x + s n) - D(x)) / s)^2 is the squared length of D's gradient, but for s^2 times its curvature."""
+        s, y, some = self.config.sigma, batch.get("label"), max(1, round(self.config.share * len(x)))
+        moved = [images[:some] + s * batch.normal(*images.shape[1:])[:some] for images in (x, fake)]
+        labels = None if y is None else torch.cat([y, y, y[:some], y[:some]])
+        sizes = [len(x), len(x), some, some]
+        real, made, near_real, near_made = self.logits(torch.cat([x, fake, *moved]), labels).split(sizes)  # type: ignore[no-untyped-call]
+        r1, r2 = ((near_real - real[:some]) / s).square().mean(), ((near_made - made[:some]) / s).square().mean()
+        return real, made, r1 + r2
+
+    def exact(self, batch: Batch, x: Tensor, fake: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same by double backward, on all images."""
+        images, y = torch.cat([x, fake]).requires_grad_(), batch.get("label")
+        logits = self.logits(images, None if y is None else torch.cat([y, y]))
+        (gradients,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+        real, made = logits.chunk(2)
+        return real, made, 2 * gradients.square().sum((1, 2, 3)).mean()
+
+    def generator(self, batch: Batch) -> Terms:  # eq. 2 with real and fake exchanged
+        made, real = self.judge(batch, batch["fake"]), self.judge(batch, batch["image"])
+        return {"game": relativistic(made, real).mean()}
+
+    def judge(self, batch: Batch, images: Tensor) -> Tensor:
+        """D's logits (B,)."""
+        return self.logits(self.augment(batch, images), batch.get("label"))
+
+    def logits(self, images: Tensor, label: Tensor | None) -> Tensor:
+        return self.D(images, label, self.ramp())
+
+    def augment(self, batch: Batch, images: Tensor) -> Tensor:
+        return augment(images, self.config.augment, batch.uniform) if self.config.augment else images
+
+    def progress(self) -> Tensor:
+        """How far the schedules are, 0 to 1, along half a cosine."""
+        return (1 - torch.cos(math.pi * (self.seen / (1000 * self.config.decay_kimg)).clamp(max=1))) / 2
+
+    def ramp(self) -> Tensor:
+        """How much of the labels is let in, 0 to 1."""
+        return (self.seen / max(1, 1000 * self.config.labels_kimg)).clamp(max=1)
+
+    def sample(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.G(z, label, self.ramp())
