@@ -7,30 +7,28 @@ between the modes.
 from __future__ import annotations
 
 import argparse
-import statistics
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
+from ganfold.files import write_atomically
 from ganfold.gans import noise
 from ganfold.gans.contract import GAN, Batch, Phase, Shape, Terms, adam
 from ganfold.gans.losses import LOSSES, relativistic
 from ganfold.gans.wgan import ClippedRMSprop
-from ganfold.pictures import film
 from ganfold.training.batches import Batches
 from ganfold.training.ranks import Ranks
 from ganfold.training.trainer import Trainer
 
 PLANE = Shape(2, 1)  # a point is an image of two channels and one pixel
 SAMPLES, ENOUGH = 2500, 20  # samples to count modes by; so many of them make a mode found
-TILE, DOTS, FRAMES = 110, 500, 60  # of the film: pixels a side, points in it, pictures
+TILE, DOTS, FRAMES = 110, 300, 50  # of the film: pixels of a tile, points in it, pictures
+FILM = Path(__file__).parent.parent / "docs/pictures/toys.webp"
 
 
 @dataclass(frozen=True)
@@ -100,8 +98,8 @@ class Toy(GAN):
         return terms
 
     def slope(self, batch: Batch, points: Tensor, values: Tensor) -> Tensor:
-        """The squared slope of D in random directions: in the mean the squared length of its gradient, which is the
-        R1 (at reals) and R2 (at fakes) of Mescheder 2018, arXiv:1801.04406, eq. 9 and 10, without a second derivative."""
+        """The squared slope of D in random directions: in the mean the squared length of its gradient, so R1 at reals
+        and R2 at fakes (Mescheder 2018, arXiv:1801.04406, eq. 9 and 10), without a second derivative."""
         steps = self.S * batch.normal(*points.shape[1:])
         return (((self.D(points + steps) - values) / self.S) ** 2).mean()
 
@@ -130,7 +128,7 @@ class Mixture:
 
     def modes(self, points: Tensor) -> tuple[int, float]:
         """How many modes are found, and the share of the points within three deviations of one (Srivastava 2017,
-        arXiv:1705.07761, sec. 4.1; there one point makes a mode found, here ENOUGH)."""
+        arXiv:1705.07761, sec. 4; there one point makes a mode found, here ENOUGH)."""
         near = torch.cdist(points, self.centres) < 3 * self.deviation
         return int((near.sum(0) >= ENOUGH).sum()), float(near.any(1).float().mean())
 
@@ -164,3 +162,63 @@ def trained(config: Config, mixture: Mixture, seed: int, steps: int, looks: int 
         while trainer.steps < steps * look // looks:
             trainer.step()
         yield trainer.sample(z).flatten(1)
+
+
+def frame(looks: dict[str, list[Tensor]], caption: str) -> Image.Image:
+    """One picture of the film: of each mixture a row, of each toy a column; reals grey, fakes blue."""
+    font, head = ImageFont.load_default(11), 32
+    sheet = Image.new("RGB", (TILE * len(TOYS), head + TILE * len(looks) + 18), "white")
+    draw = ImageDraw.Draw(sheet)
+    draw.text((6, sheet.height - 16), caption, "black", font)
+    for column, name in enumerate(TOYS):
+        draw.multiline_text((TILE * column + 6, 2), name.replace(", ", ",\n"), "black", font, spacing=2)
+    for row, (mixture, toys) in enumerate(looks.items()):
+        reals = MIXTURES[mixture].draw(0, 0, torch.arange(DOTS))
+        for column, fakes in enumerate(toys):
+            left, top = TILE * column, head + TILE * row
+            draw.rectangle((left, top, left + TILE - 1, top + TILE - 1), outline="#dddddd")
+            for points, colour in ((reals, "#c8c8c8"), (fakes[:DOTS], "#1f5fbf")):
+                places = ((points + 1.3) / 2.6 * TILE).round().int()  # what lies outside the tile is left out
+                for x, y in places[((places > 0) & (places < TILE - 2)).all(1)].tolist():
+                    draw.rectangle((left + x, top + y, left + x + 1, top + y + 1), fill=colour)
+    return sheet
+
+
+def save_film(looks: dict[str, list[list[Tensor]]], steps: int, path: Path) -> None:
+    """Write it: of each mixture, of each toy, the points at FRAMES times. Dots are smaller without loss."""
+    frames = [
+        frame({name: [toy[number] for toy in toys] for name, toys in looks.items()}, f"after {done} updates of G")
+        for number, done in enumerate(steps * (look + 1) // FRAMES for look in range(FRAMES))
+    ]
+    durations = [120] * (FRAMES - 1) + [3000]
+
+    def write(temporary: Path) -> None:
+        frames[0].save(
+            temporary, "WEBP", save_all=True, append_images=frames[1:], duration=durations, loop=0, lossless=True
+        )
+
+    write_atomically(path, write)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=1000, help="updates of G")
+    said = parser.parse_args()
+    torch.set_num_threads(1)
+    looks: dict[str, list[list[Tensor]]] = {mixture: [] for mixture in MIXTURES}
+    print("| loss | " + " | ".join(f"{mixture}: modes | good samples" for mixture in MIXTURES) + " |")
+    print("|---|" + "---|---|" * len(MIXTURES))
+    for name, config in TOYS.items():
+        cells = []
+        for title, mixture in MIXTURES.items():
+            runs = [list(trained(config, mixture, seed, said.steps, FRAMES)) for seed in said.seeds]
+            looks[title].append(runs[0])
+            modes, shares = zip(*(mixture.modes(run[-1]) for run in runs), strict=True)
+            cells += [", ".join(map(str, modes)), ", ".join(f"{share:.2f}" for share in shares)]
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+    save_film(looks, said.steps, FILM)
+
+
+if __name__ == "__main__":
+    main()
