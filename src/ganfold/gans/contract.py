@@ -18,21 +18,33 @@ Terms = dict[str, Tensor]
 class Batch(dict[str, Tensor]):
     """One mini-batch: its fields by name, randomness of its own, and a place for statistics to report.
 
-    Images are float32 (B, C, H, W) in [-1, 1]; labels int64 (B,). The trainer sets `key` anew before each
-    phase, so that what `normal` and `uniform` give follows from (seed, step, phase) and the image's place in
-    the batch over all ranks.
+    Each field has a row for each image. Images are float32 (B, C, H, W) in [-1, 1]; labels int64 (B,). The trainer
+    sets `key` anew before each phase, so that what `normal` and `uniform` give follows from (seed, step, phase) and
+    the image's place in the batch over all ranks.
     """
 
     def __init__(self, fields: dict[str, Tensor], rows: Tensor) -> None:
         super().__init__(fields)
         self.rows = rows  # (B,) int64: places in the batch joined over all ranks
         self.stats: Terms = {}
+        self._words: tuple[int | str, ...] = ()
         self._keys: Iterator[int] = iter(())
 
     def begin(self, *words: int | str) -> None:
         """Start a phase: new randomness, no statistics. The trainer's to call."""
-        self.stats = {}
+        self.stats, self._words = {}, words
         self._keys = (noise.key_of(*words, call) for call in range(2**31))
+
+    def split(self, parts: int) -> list[Batch]:
+        """Its rows in so many batches, each at the start of the phase and drawing what its rows would draw here."""
+        fields = {name: value.tensor_split(parts) for name, value in self.items()}
+        batches = [
+            Batch({name: values[part] for name, values in fields.items()}, rows)
+            for part, rows in enumerate(self.rows.tensor_split(parts))
+        ]
+        for batch in batches:
+            batch.begin(*self._words)
+        return batches
 
     def normal(self, *shape: int) -> Tensor:
         """Fresh standard normal numbers, (B, *shape)."""
@@ -58,7 +70,8 @@ class Phase:
     early: Callable[[Batch], dict[str, Tensor]] | None = None
     """The first half of this phase's forward pass, run at the start of the step: fields for the batch. The
     phase itself differentiates through them, the others see them as constants. A fake made here is made once
-    a step: D judges the very images through which G then learns."""
+    a step: D judges the very images through which G then learns. Where the trainer takes a batch in parts,
+    it is run again for each part of this phase: no phase before may have moved the weights that it uses."""
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,14 @@ def check_bf16(device: torch.device) -> None:
         raise GanfoldError(f"--precision bf16: this {device.type} has no bf16 arithmetic; use fp32")
 
 
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether that is what happened; PyTorch has an error of its own for it on CUDA only."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    words = ("out of memory", "not enough memory", "can't allocate memory", "alloc_failed")
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
+
+
 def describe(device: torch.device) -> dict[str, object]:
     """What a figure's reader must know of the machine."""
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import shlex
 import signal
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ganfold import checkpoint
@@ -18,6 +20,7 @@ from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError
 from ganfold.run import Labelling, class_rows, generate
 from ganfold.training.checkup import FEWEST, Checkup
+from ganfold.training.device import ran_out_of_memory
 from ganfold.training.doctor import diagnose, lost_its_gain
 from ganfold.training.journal import GRID, Journal
 from ganfold.training.ranks import Ranks, has_batch_norm
@@ -28,6 +31,7 @@ FINITE_CHECK_STEPS = 64  # on a device that would have to be waited for
 AGREE_STEPS = 8  # with several ranks, which must agree to stop
 CHECKUPS = 10  # in a whole budget ...
 CHECKUP_KIMG = 2.0  # ... but none before so much of training
+MEMORY_STEPS = 32  # after the beginning, lazy phases and all, memory should not run out any more
 RESCUES = 3  # at most, each with half the learning rate of the one before
 
 
@@ -48,6 +52,7 @@ class Loop:
         self.spent = 0.0  # seconds of training before this call
         self.begun = time.monotonic()
         self.reported = (self.begun, 0)  # when, and at how many images
+        self.first = 0  # the step at which this call began
         self.checkups = 0  # how many are behind us
         self.best: dict[str, float] | None = None  # KID and kimg of the best checkup
         self.rescues: list[dict[str, Any]] = []
@@ -65,7 +70,7 @@ class Loop:
             if trainer.steps == 0:
                 self._grid()
         saved = self.begun = time.monotonic()
-        self.reported = (self.begun, trainer.images)
+        self.reported, self.first = (self.begun, trainer.images), trainer.steps
         if trainer.steps == 0:
             self._save("running", "")  # where a rescue can always go back to
         with _stop_signal() as stop:
@@ -73,7 +78,8 @@ class Loop:
             spent = self._budget_spent()
             while not spent:
                 due = _next_report(trainer.images, settings.report_kimg)
-                trainer.step()
+                if not self._step():
+                    continue
                 reporting = trainer.images >= due
                 saving = self._agreed(time.monotonic() - saved >= 60 * settings.checkpoint_minutes)
                 stopping = self._agreed(bool(stop))
@@ -96,6 +102,33 @@ class Loop:
             self._save(status, why)
         if self.ranks.first:
             self._end(status, why)
+
+    def _step(self) -> bool:
+        """Make a step; False where memory ran out and training is back at the last checkpoint, with smaller parts."""
+        try:
+            self.trainer.step()
+            return True
+        except (RuntimeError, MemoryError) as error:
+            early = self.trainer.steps < self.first + MEMORY_STEPS
+            # Other ranks know nothing of it and would wait for this one.
+            if not ran_out_of_memory(error) or not early or self.ranks.world > 1 or not self.trainer.split_further():
+                raise
+        gc.collect()  # only now: the error held what the step had made
+        if self.trainer.device.type == "cuda":
+            torch.cuda.empty_cache()
+        parts, size, spent = self.trainer.parts, self.trainer.batches.size, 60 * self.minutes
+        log_bytes = self._resume()
+        self.spent, self.begun = spent, time.monotonic()
+        self.reported = (self.begun, self.trainer.images)
+        self.trainer.parts = parts  # recorded from the next checkpoint on, which is this one
+        self.journal.rewind(log_bytes, self.trainer.steps)
+        self._save("running", "")
+        own = " BatchNorm sees each part by itself." if has_batch_norm(self.trainer.gan) else ""
+        self.journal.say(
+            f"Out of memory: from now on a batch of {size} is taken in {parts} parts of about {size // parts}, whose "
+            f"gradients are added up.{own}"
+        )
+        return False
 
     @property
     def minutes(self) -> float:

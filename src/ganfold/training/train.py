@@ -234,7 +234,9 @@ def _one_sentence(out: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise unwritable(out, error) from error
-    except (torch.OutOfMemoryError, MemoryError) as error:
+    except (RuntimeError, MemoryError) as error:
+        if not device.ran_out_of_memory(error):
+            raise
         raise GanfoldError("out of memory: give a smaller --batch, --width or --resolution") from error
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganfold.gans.contract import GAN, Batch, Phase
+from ganfold.gans.contract import GAN, Batch, Phase, Terms
 from ganfold.training.average import Average
 from ganfold.training.batches import Batches
 from ganfold.training.meter import Meter
@@ -23,6 +23,10 @@ class Trainer:
 
     Everything random follows from (seed, step, phase), everything else is in `state`, so that a trainer which
     loads the state of another goes on as that one would have.
+
+    `parts` is how many parts a batch is taken in, one after the other, where memory does not hold it at once. The
+    gradients are added up to those of the whole batch; what looks at several images together (BatchNorm's
+    statistics) sees the images of a part.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class Trainer:
         self.averages = {name: Average(getattr(gan, name), ema_images) for name in gan.averaged}
         self.meter = Meter()
         self.steps = self.draws = 0
+        self.parts = 1
         self._owned = {name: _weights(optimizer) for name, optimizer in gan.optimizers.items()}
         self._rates = {n: [group["lr"] for group in o.param_groups] for n, o in gan.optimizers.items()}
         self._slowed = 1.0
@@ -58,20 +63,19 @@ class Trainer:
         before = self.images
         self.gan.seen.fill_(before)
         self._set_rates(self.gan.rate(before))
-        batch = self._draw()
+        first = batch = self._draw()
         early = {}
         for number, phase in enumerate(self.gan.phases):
             if phase.early and self.steps % phase.every == 0:
                 batch.begin(self.seed, "early", self.steps, number)
-                with self._training(phase), self._autocast():
-                    early[number] = phase.early(batch)
+                early[number] = self._early(phase, batch)
                 batch.update({name: value.detach() for name, value in early[number].items()})
         for number, phase in enumerate(self.gan.phases):
             for turn in range(phase.rounds if self.steps % phase.every == 0 else 0):
                 batch = self._draw() if turn else batch
                 batch.update(early.get(number, {}))
                 batch.begin(self.seed, "phase", self.steps, number, turn)
-                self._update(number, phase, batch)
+                self._update(number, phase, batch, first)
         if (fake := batch.get("fake")) is not None and fake.shape == batch["image"].shape:
             self.meter.add("spread", {"spread/real": _spread(batch["image"]), "spread/fake": _spread(fake)})
         for name, average in self.averages.items():
@@ -87,14 +91,40 @@ class Trainer:
             for group, rate in zip(optimizer.param_groups, self._rates[name], strict=True):
                 group["lr"] = rate * share * self._slowed
 
-    def _update(self, number: int, phase: Phase, batch: Batch) -> None:
+    def split_further(self) -> bool:
+        """Take a batch in twice as many parts from now on; False where a part would hold one image only."""
+        if 4 * self.parts > self.batches.size // self.ranks.world:
+            return False
+        self.parts *= 2
+        for optimizer in self.gan.optimizers.values():
+            optimizer.zero_grad()
+        return True
+
+    def _early(self, phase: Phase, batch: Batch) -> Terms:
+        assert phase.early
+        if self.parts == 1:
+            with self._training(phase), self._autocast():
+                return phase.early(batch)
+        before = [buffer.clone() for buffer in self.gan.buffers()]  # the phase runs it again: it must count once
+        with torch.no_grad(), self._autocast():
+            made = [phase.early(part) for part in batch.split(self.parts)]
+        for buffer, value in zip(self.gan.buffers(), before, strict=True):
+            buffer.copy_(value)
+        return {name: torch.cat([fields[name] for fields in made]) for name in made[0]}
+
+    def _update(self, number: int, phase: Phase, batch: Batch, first: Batch | None = None) -> None:
+        """One update of a phase's weights; `first` is the batch that the step began with, of which `early` was run."""
         optimizer, weights = self.gan.optimizers[phase.optimizer], self._owned[phase.optimizer]
         with self._training(phase):
-            with self._autocast():
-                terms = phase.loss(batch)
-            loss = torch.stack([term.float() for term in terms.values()]).sum()
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            if self.parts == 1:
+                with self._autocast():
+                    terms = phase.loss(batch)
+                loss = _total(terms)
+                loss.backward()  # type: ignore[no-untyped-call]
+            else:
+                terms = self._in_parts(number, phase, batch, first or batch)
+                loss = _total(terms)
         gradients = [weight.grad for weight in weights if weight.grad is not None]
         self.ranks.average(gradients)
         before = [weight.clone() for weight in weights] if self.steps % MOVE_STEPS == 0 else []
@@ -103,14 +133,30 @@ class Trainer:
             moved = torch._foreach_sub(list(weights), before)
             share = nn.utils.get_total_norm(moved) / nn.utils.get_total_norm(before)
             self.meter.add(f"move {number}", {f"move/{phase.optimizer}": share})
-        first = all(earlier.optimizer != phase.optimizer for earlier in self.gan.phases[:number])
+        is_first = all(earlier.optimizer != phase.optimizer for earlier in self.gan.phases[:number])
         self.meter.add(
             str(number),
-            ({f"Loss_{phase.optimizer}": loss} if first else {})
+            ({f"Loss_{phase.optimizer}": loss} if is_first else {})
             | {f"{phase.optimizer}/{term}": value for term, value in terms.items()}
             | batch.stats
-            | ({f"grad_norm/{phase.optimizer}": nn.utils.get_total_norm(gradients)} if first else {}),
+            | ({f"grad_norm/{phase.optimizer}": nn.utils.get_total_norm(gradients)} if is_first else {}),
         )
+
+    def _in_parts(self, number: int, phase: Phase, batch: Batch, first: Batch) -> Terms:
+        """The whole batch's gradients and terms, a part at a time."""
+        terms: Terms = {}
+        for part, early in zip(batch.split(self.parts), first.split(self.parts), strict=True):
+            share = len(part.rows) / len(batch.rows)
+            with self._autocast():
+                if phase.early:
+                    early.begin(self.seed, "early", self.steps, number)
+                    part.update(phase.early(early))
+                of_part = phase.loss(part)
+            (share * _total(of_part)).backward()  # type: ignore[no-untyped-call]
+            for sums, values in ((terms, of_part), (batch.stats, part.stats)):
+                for name, value in values.items():
+                    sums[name] = sums.get(name, 0) + share * value.detach()
+        return terms
 
     @contextmanager
     def _training(self, phase: Phase) -> Iterator[None]:
@@ -118,9 +164,11 @@ class Trainer:
         weights = self._owned[phase.optimizer]
         for weight in weights:
             weight.requires_grad_(True)
-        yield
-        for weight in weights:
-            weight.requires_grad_(False)
+        try:
+            yield
+        finally:  # also where memory ran out: the step is tried again
+            for weight in weights:
+                weight.requires_grad_(False)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
@@ -152,7 +200,7 @@ class Trainer:
         for name, number, key, value in self._moments():
             tensors[f"optimizer.{name}.{number}.{key}"] = value
         tensors |= {f"meter.{group}": value for group, value in sums.items()}
-        return tensors, {"steps": self.steps, "draws": self.draws, "meter": meter}
+        return tensors, {"steps": self.steps, "draws": self.draws, "parts": self.parts, "meter": meter}
 
     def load(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Go on from another trainer's `state`."""
@@ -170,7 +218,7 @@ class Trainer:
                     if value.shape == weight.shape:  # a fused step walks both in memory order: same layout
                         loaded[key] = torch.empty_like(weight).copy_(value)
         self.meter.load(_below("meter.", tensors), state["meter"], self.device)
-        self.steps, self.draws = state["steps"], state["draws"]
+        self.steps, self.draws, self.parts = state["steps"], state["draws"], state.get("parts", 1)
 
     def _moments(self) -> Iterator[tuple[str, int, str, Tensor]]:
         """Each optimizer's tensors, with its name and the number of the weight that they belong to."""
@@ -182,6 +230,10 @@ class Trainer:
 
 def _weights(optimizer: torch.optim.Optimizer) -> Sequence[nn.Parameter]:
     return [weight for group in optimizer.param_groups for weight in group["params"]]
+
+
+def _total(terms: Terms) -> Tensor:
+    return torch.stack([term.float() for term in terms.values()]).sum()
 
 
 def _spread(images: Tensor) -> Tensor:
