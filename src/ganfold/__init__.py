@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from ganfold.reporting import report
     from ganfold.run import Run, load
     from ganfold.sampling import sample
+    from ganfold.training.plan import plan
     from ganfold.training.train import train
 
 __version__ = "0.1.0"
-__all__ = ["GanfoldError", "Run", "check", "copies", "evaluate", "load", "report", "sample", "train"]
+__all__ = ["GanfoldError", "Run", "check", "copies", "evaluate", "load", "plan", "report", "sample", "train"]
 
 _HOMES = {
     "Run": "ganfold.run",
@@ -32,6 +33,7 @@ _HOMES = {
     "copies": "ganfold.copying",
     "evaluate": "ganfold.evaluation",
     "load": "ganfold.run",
+    "plan": "ganfold.training.plan",
     "report": "ganfold.reporting",
     "sample": "ganfold.sampling",
     "train": "ganfold.training.train",

@@ -5,14 +5,19 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, make_dataclass
+from dataclasses import asdict, dataclass, field, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from ganfold.errors import GanfoldError
 from ganfold.gans import GANS, find
+from ganfold.training.options import Wishes, changed
+from ganfold.training.settings import Settings
+
+if TYPE_CHECKING:
+    from ganfold.run import Run
 
 CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
 
@@ -38,17 +43,41 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """Choose what to train on these images and for how long, say why, and what it will take. It trains nothing."""
+
+    data: Annotated[str, tyro.conf.Positional]  # a folder, zip, array file, hub id, or a bundled set
+    gan: str | None = None  # the GAN [chosen]
+    wishes: Wishes = field(default_factory=Wishes)
+    settings: Settings = field(default_factory=Settings)
+    out: Path | None = None  # the run's folder, for the command [runs/DATA]
+
+    def __call__(self) -> None:
+        import ganfold
+
+        for line in ganfold.plan(self.data, self.out, gan=self.gan, **_said(self.wishes, self.settings)).lines():
+            print(line)
+
+
+@dataclass(frozen=True)
 class Train:
     """Train a GAN, or go on with a run that was stopped: `ganfold train NAME --data photos/ --out runs/faces`.
 
-    `ganfold train NAME --help` lists the options of each: {names}.
+    Without a NAME it is chosen, and so is all that no flag says: `ganfold plan photos/` says what and why.
+    `ganfold train NAME --help` lists all options of each: {names}.
     """
 
-    gan: Annotated[str, tyro.conf.Positional]  # which GAN
+    data: Annotated[str, tyro.conf.arg(help="a folder, zip, array file, hub id, or a bundled set")]
+    wishes: Wishes = field(default_factory=Wishes)
+    settings: Settings = field(default_factory=Settings)
+    out: Annotated[Path | None, tyro.conf.arg(help="the run's folder [runs/DATA]")] = None
+    restart: Annotated[bool, tyro.conf.arg(help="delete the run that is there and begin anew")] = False
 
-    def __call__(self) -> None:
-        find(self.gan)
-        main(["train", self.gan, "--help"])
+    def __call__(self) -> int:
+        import ganfold
+
+        given = _said(self.wishes, self.settings)
+        return _exit_code(ganfold.train(None, self.data, self.out, restart=self.restart, **given))
 
 
 @dataclass(frozen=True)
@@ -142,6 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Train.__doc__ = (Train.__doc__ or "").replace("{names}", names)
         verbs: dict[str, Callable[..., Any]] = {
             "check": Check,
+            "plan": Plan,
             "train": Train,
             "sample": Sample,
             "evaluate": Evaluate,
@@ -149,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "report": Report,
         }
         description = "A folder of images in; a trained, measured, usable generator out."
-        tyro.extras.subcommand_cli_from_dict(
+        code: int | None = tyro.extras.subcommand_cli_from_dict(
             verbs, prog="ganfold", description=description, args=words, config=CONFIG
         )()
     except GanfoldError as error:
@@ -157,13 +187,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    return 0
+    return code or 0
 
 
 def _train(gan: str, words: list[str]) -> int:
     """`ganfold train NAME ...`: its flags are the fields of the GAN's `Config` and of `Settings`."""
     kind = find(gan)
-    from ganfold.training.settings import Settings
     from ganfold.training.train import train
 
     flags = make_dataclass(
@@ -196,4 +225,12 @@ def _train(gan: str, words: list[str]) -> int:
         **asdict(said.config),
         **asdict(said.settings),
     )
+    return _exit_code(run)
+
+
+def _said(wishes: Wishes, settings: Settings) -> dict[str, Any]:
+    return changed(wishes) | changed(settings)
+
+
+def _exit_code(run: Run) -> int:
     return {"Ctrl-C": 130, "SIGTERM": 143}.get(run.stopped_by or "", 0)

@@ -152,14 +152,33 @@ class Run:
         return images
 
 
+def about(images: ImageSet) -> dict[str, Any]:
+    """What a `config.json` says of the images."""
+    return {
+        "source": images.source,
+        "fingerprint": images.fingerprint,
+        "images": len(images.train),
+        "held_out": len(images.held_out),
+        "resolution": images.resolution,
+        "channels": images.channels,
+        "classes": list(images.classes),
+        "class_counts": images.class_counts,
+    }
+
+
+def known(kind: type[Any], values: dict[str, Any]) -> Any:
+    """The dataclass with those of the values from a `config.json` that it knows."""
+    names = {field.name for field in fields(kind)}
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in names})
+
+
 def build(config: dict[str, Any]) -> GAN:
     """The GAN that a `config.json` describes, with fresh weights from its seed, on the CPU."""
-    kind, about = find(config["gan"]), config["data"]
-    known = {field.name for field in fields(kind.config_class)}
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in config["config"].items() if k in known}
+    kind, data = find(config["gan"]), config["data"]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config["settings"]["seed"])
-        return kind(kind.config_class(**values), Shape(about["channels"], about["resolution"], len(about["classes"])))
+        shape = Shape(data["channels"], data["resolution"], len(data["classes"]))
+        return kind(known(kind.config_class, config["config"]), shape)
 
 
 @torch.inference_mode()

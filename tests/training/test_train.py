@@ -20,8 +20,8 @@ import ganfold
 from ganfold import GanfoldError, checkpoint
 from ganfold.gans import GANS
 from ganfold.training.loop import _next_report
+from ganfold.training.options import command
 from ganfold.training.settings import Settings
-from ganfold.training.train import _command
 from ganfold.training.trainer import Trainer
 
 SMALL: dict[str, Any] = {
@@ -385,5 +385,5 @@ def test_minutes_are_a_budget(squares: Path, tmp_path: Path) -> None:
 
 
 def test_the_recorded_command_repeats_the_call() -> None:
-    said = _command("dcgan", "my photos", Path("r"), {"kimg": 5, "flips": True, "betas": (0.5, 0.9), "minutes": None})
+    said = command("dcgan", "my photos", Path("r"), {"kimg": 5, "flips": True, "betas": (0.5, 0.9), "minutes": None})
     assert said == "ganfold train dcgan --data 'my photos' --out r --kimg 5 --flips --betas 0.5 0.9"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.resources
 import os
 import re
@@ -111,6 +112,23 @@ def load(
         source=name,
         findings=made.findings,
     )
+
+
+def native(source: str | Path, *, cache: Path | None = None, progress: bool = True) -> int:
+    """The median shorter side of the pictures, in px, before any is decoded; see `load`."""
+    sides: list[int] = []
+
+    def look(side: int) -> int:
+        sides.append(side)
+        raise _Seen
+
+    with contextlib.suppress(_Seen):
+        load(source, resolution=look, cache=cache, progress=progress)
+    return sides[0]
+
+
+class _Seen(Exception):
+    pass
 
 
 def drawn(indices: np.ndarray, count: int, seed: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from ganfold.errors import GanfoldError
 
 @dataclass(frozen=True)
 class Settings:
-    kimg: float | None = None  # stop after this many thousand images [1000 where no budget is given]
+    kimg: float | None = None  # stop after this many thousand images [1000 where a named GAN has no budget]
     minutes: float | None = None  # stop after this many minutes of training, resumed ones counted
     seed: int = 0  # first weights, data order, latents and augmentation follow from it
     resolution: int | None = None  # height and width in pixels [from the data and the GAN]

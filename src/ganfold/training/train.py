@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
-import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,18 +17,20 @@ import torch
 import ganfold
 from ganfold import data as ganfold_data
 from ganfold.data import ImageSet
-from ganfold.errors import GanfoldError, did_you_mean
+from ganfold.errors import GanfoldError
 from ganfold.files import read_json, read_run, unwritable, write_json
 from ganfold.gans import find
 from ganfold.gans.contract import GAN
-from ganfold.run import Run, build
+from ganfold.run import Run, about, known
 from ganfold.training import device
-from ganfold.training.batches import Batches
 from ganfold.training.journal import GRID, Journal, real_grid
 from ganfold.training.loop import Loop
+from ganfold.training.options import changed, split
+from ganfold.training.options import command as command_of
+from ganfold.training.plan import default_out, plan
 from ganfold.training.ranks import Ranks
 from ganfold.training.settings import FREE_TO_CHANGE, Settings
-from ganfold.training.trainer import Trainer
+from ganfold.training.trainer import make_trainer
 
 OURS = ("state.json", "data.json", "log.jsonl", "contact.png", "progress.webp", "report.html", "samples",
         "checkpoints", "tensorboard", "config.json")  # fmt: skip
@@ -38,8 +38,8 @@ OURS = ("state.json", "data.json", "log.jsonl", "contact.png", "progress.webp", 
 
 
 def train(
-    gan: str,
-    data: str | Path,
+    gan: str | None = None,
+    data: str | Path | None = None,
     out: str | Path | None = None,
     *,
     restart: bool = False,
@@ -50,10 +50,11 @@ def train(
     """Train a GAN on images, or go on with a run that was stopped.
 
     Args:
-        gan: its name, e.g. "dcgan" (`ganfold.gans.GANS` has them all).
+        gan: its name, e.g. "dcgan" (`ganfold.gans.GANS` has them all). None: what `ganfold.plan` chooses, and around
+            the options given all else; a run that goes on keeps what was chosen for it.
         data: a folder, zip, array file, hub id or bundled set; see `ganfold.data.load`.
-        out: the run's folder [runs/GAN-DATA]; made if it is not there. If it holds a run with the same settings,
-            that goes on.
+        out: the run's folder [runs/GAN-DATA, or runs/DATA where no GAN is named]; made if it is not there. If it
+            holds a run with the same settings, that goes on.
         restart: delete the run that is there and begin anew.
         progress: print to the console.
         command: how to repeat this, for the record; by default this call as a command line.
@@ -65,10 +66,20 @@ def train(
     Raises:
         GanfoldError: bad input, a damaged checkpoint, a full disk, or training that became non-finite.
     """
-    out = Path(out or Path("runs", f"{gan}-{Path(data).stem}"))
+    if data is None:
+        raise GanfoldError('say on which images: ganfold.train(data="photos/")')
+    out = Path(out or default_out(gan, data))
+    lines: list[str] = []
+    if gan is None:
+        _refuse_folder(out)
+        if (out / "config.json").exists() and not restart:
+            gan, options = _as_before(out, options)
+        else:
+            chosen = plan(data, out, progress=progress, **options)
+            gan, options, lines = chosen.gan, chosen.options, chosen.lines()
     kind = find(gan)
-    config, settings = _split(kind, gan, options)
-    command = command or _command(gan, data, out, options)
+    config, settings = split(kind, gan, options)
+    command = command or command_of(gan, data, out, options)
     where = device.choose(settings.device)
     ranks = Ranks(where.type)
     if ranks.world > 1 and where.type == "cuda":
@@ -76,6 +87,8 @@ def train(
     if settings.precision == "bf16":
         device.check_bf16(where)
     journal = Journal(out, progress=progress and ranks.first)
+    for line in lines:
+        journal.say(line)
     try:
         wanted = {"gan": gan, "config": asdict(config), "settings": asdict(settings)}
         if before := _earlier(out, wanted, restart):
@@ -87,7 +100,7 @@ def train(
         record = _record(wanted, images, command, where, before)
         _same_data(out, before, record)
         with _one_sentence(out):
-            trainer = _trainer(record, config.batch, settings, images, where, ranks)
+            trainer = make_trainer(record, settings, images, where, ranks)
             if ranks.first:  # only now: what cannot be trained leaves no folder behind, and no run deleted
                 if restart:
                     _delete_run(out)
@@ -100,22 +113,22 @@ def train(
     return Run(out)
 
 
-def _split(kind: type[GAN], gan: str, options: dict[str, Any]) -> tuple[Any, Settings]:
-    """The GAN's `Config` and the `Settings` that the options give, checked."""
-    mine = {field.name for field in fields(kind.config_class)}
-    common = {field.name for field in fields(Settings)}
-    for name in options:
-        if name not in mine | common:
-            raise GanfoldError(f"{gan} has no option {name!r}{did_you_mean(name, mine | common)}")
-    config = kind.config_class(**{k: v for k, v in options.items() if k in mine})
-    for name, value in asdict(config).items():
-        least = 2 if name == "batch" else 1 if isinstance(value, int) else 0
-        below = 1 if name in ("betas", "label_smoothing") else math.inf
-        for number in value if isinstance(value, tuple) else (value,):
-            if not isinstance(number, str) and not least <= number < below:
-                limit = f" and below {below}" if math.isfinite(below) else ""
-                raise GanfoldError(f"{name} must be {least} or more{limit}, not {number}")
-    return config, Settings(**{k: v for k, v in options.items() if k in common})
+def _as_before(out: Path, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The GAN and the options of the run in `out`, those that are given now over them."""
+    before = read_run(out)
+    given = {name: value for name, value in options.items() if value is not None}
+    recorded = changed(known(find(before["gan"]).config_class, before["config"]))
+    recorded |= changed(known(Settings, before["settings"]))
+    if {"kimg", "minutes"} & given.keys():  # another budget takes the place of the earlier one, whichever it was
+        recorded = {name: value for name, value in recorded.items() if name not in ("kimg", "minutes")}
+    return before["gan"], recorded | given
+
+
+def _refuse_folder(out: Path) -> None:
+    if (out / "config.json").exists():
+        return
+    if out.is_file() or (out.is_dir() and any(p.suffix != ".tmp" for p in out.iterdir())):
+        raise GanfoldError(f"{out} exists and is not a run: give --out a new or empty folder")
 
 
 def _earlier(out: Path, wanted: dict[str, Any], restart: bool) -> dict[str, Any] | None:
@@ -124,9 +137,8 @@ def _earlier(out: Path, wanted: dict[str, Any], restart: bool) -> dict[str, Any]
     Raises:
         GanfoldError: the folder is something else, or a run with other hyper-parameters and no `restart`.
     """
+    _refuse_folder(out)
     if not (out / "config.json").exists():
-        if out.is_file() or (out.is_dir() and any(p.suffix != ".tmp" for p in out.iterdir())):
-            raise GanfoldError(f"{out} exists and is not a run: give --out a new or empty folder")
         return None
     before = read_run(out)
     if restart:
@@ -165,16 +177,7 @@ def _record(
     return {
         "ganfold": ganfold.__version__,
         **wanted,
-        "data": {
-            "source": images.source,
-            "fingerprint": images.fingerprint,
-            "images": len(images.train),
-            "held_out": len(images.held_out),
-            "resolution": images.resolution,
-            "channels": images.channels,
-            "classes": list(images.classes),
-            "class_counts": images.class_counts,
-        },
+        "data": about(images),
         "machine": device.describe(where),
         "command": command,
         "started": before["started"] if before else datetime.now(UTC).isoformat(timespec="seconds"),
@@ -200,33 +203,6 @@ def _write_record(out: Path, record: dict[str, Any], images: ImageSet) -> None:
         real_grid(images.images[chosen], out)
 
 
-def _trainer(
-    record: dict[str, Any],
-    batch: int,
-    settings: Settings,
-    images: ImageSet,
-    where: torch.device,
-    ranks: Ranks,
-) -> Trainer:
-    gan = build(record)
-    batches = Batches(
-        images, seed=settings.seed, size=batch, ranks=ranks, device=where, flips=settings.flips, temper=gan.temper
-    )
-    if settings.sync_bn and ranks.world > 1:
-        if where.type != "cuda":
-            raise GanfoldError("--sync-bn needs CUDA devices: PyTorch has no synchronised BatchNorm elsewhere")
-        gan = torch.nn.SyncBatchNorm.convert_sync_batchnorm(gan)  # type: ignore[no-untyped-call]
-    return Trainer(
-        gan,
-        batches,
-        seed=settings.seed,
-        device=where,
-        ranks=ranks,
-        ema_images=settings.ema_kimg * 1000,
-        bf16=settings.precision == "bf16",
-    )
-
-
 @contextmanager
 def _one_sentence(out: Path) -> Iterator[None]:
     """Turn what the machine refuses into one sentence."""
@@ -237,21 +213,10 @@ def _one_sentence(out: Path) -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if not device.ran_out_of_memory(error):
             raise
-        raise GanfoldError("out of memory: give a smaller --batch, --width or --resolution") from error
+        raise GanfoldError(device.OUT_OF_MEMORY) from error
 
 
 def _delete_run(out: Path) -> None:
     for name in OURS:
         path = out / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-
-
-def _command(gan: str, data: str | Path, out: Path, options: dict[str, Any]) -> str:
-    words = ["ganfold", "train", gan, "--data", str(data), "--out", str(out)]
-    for name, value in options.items():
-        flag = "--" + name.replace("_", "-")
-        if isinstance(value, bool):  # every one is false by default but `rescue`
-            words += [flag] if value and name != "rescue" else ["--no-rescue"] if name == "rescue" and not value else []
-        elif value is not None:
-            words += [flag, *map(str, value if isinstance(value, tuple | list) else [value])]
-    return shlex.join(words)

@@ -9,11 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ganfold.data import ImageSet
+from ganfold.errors import GanfoldError
 from ganfold.gans.contract import GAN, Batch, Phase, Terms
+from ganfold.run import build
 from ganfold.training.average import Average
 from ganfold.training.batches import Batches
 from ganfold.training.meter import Meter
 from ganfold.training.ranks import Ranks
+from ganfold.training.settings import Settings
 
 MOVE_STEPS = 32  # how often to measure by how much of its length an update moves the weights
 
@@ -226,6 +230,39 @@ class Trainer:
             for number, weight in enumerate(self._owned[name]):
                 for key, value in optimizer.state.get(weight, {}).items():
                     yield name, number, key, value
+
+
+def make_trainer(
+    record: dict[str, Any],
+    settings: Settings,
+    images: ImageSet,
+    where: torch.device,
+    ranks: Ranks,
+) -> Trainer:
+    """The trainer of the run that `record` (a `config.json`) describes."""
+    gan = build(record)
+    batches = Batches(
+        images,
+        seed=settings.seed,
+        size=record["config"]["batch"],
+        ranks=ranks,
+        device=where,
+        flips=settings.flips,
+        temper=gan.temper,
+    )
+    if settings.sync_bn and ranks.world > 1:
+        if where.type != "cuda":
+            raise GanfoldError("--sync-bn needs CUDA devices: PyTorch has no synchronised BatchNorm elsewhere")
+        gan = torch.nn.SyncBatchNorm.convert_sync_batchnorm(gan)  # type: ignore[no-untyped-call]
+    return Trainer(
+        gan,
+        batches,
+        seed=settings.seed,
+        device=where,
+        ranks=ranks,
+        ema_images=settings.ema_kimg * 1000,
+        bf16=settings.precision == "bf16",
+    )
 
 
 def _weights(optimizer: torch.optim.Optimizer) -> Sequence[nn.Parameter]:

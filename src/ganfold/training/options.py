@@ -1,0 +1,64 @@
+"""What the user said, checked, and said again as a command line. No torch here."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganfold.errors import GanfoldError, did_you_mean
+from ganfold.training.settings import Settings
+
+if TYPE_CHECKING:
+    from ganfold.gans.contract import GAN
+
+
+def split(kind: type[GAN], gan: str, options: dict[str, Any]) -> tuple[Any, Settings]:
+    """The GAN's `Config` and the `Settings` that the options give, checked."""
+    mine = {field.name for field in fields(kind.config_class)}
+    common = {field.name for field in fields(Settings)}
+    for name in options:
+        if name not in mine | common:
+            raise GanfoldError(f"{gan} has no option {name!r}{did_you_mean(name, mine | common)}")
+    config = kind.config_class(**{k: v for k, v in options.items() if k in mine})
+    for name, value in asdict(config).items():
+        least = 2 if name == "batch" else 1 if isinstance(value, int) else 0
+        below = 1 if name in ("betas", "label_smoothing") else math.inf
+        for number in value if isinstance(value, tuple) else (value,):
+            if not isinstance(number, str) and not least <= number < below:
+                limit = f" and below {below}" if math.isfinite(below) else ""
+                raise GanfoldError(f"{name} must be {least} or more{limit}, not {number}")
+    return config, Settings(**{k: v for k, v in options.items() if k in common})
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a plan chooses beside the `Settings`, where the user does not."""
+
+    batch: int | None = None  # images a step [by their number and the device]
+    width: int | None = None  # channels of the layer next to the image [by the device]
+    augment: float | None = None  # share of D's images shifted, recoloured, cut out [by the number of images]
+
+
+def changed(values: Any) -> dict[str, Any]:
+    """The fields of a dataclass's instance that are not at their defaults."""
+    return {field.name: value for field in fields(values) if (value := getattr(values, field.name)) != field.default}
+
+
+def command(gan: str, data: str | Path, out: Path, options: Mapping[str, Any]) -> str:
+    """The command line of a call of `train`."""
+    words = ["ganfold", "train", gan, "--data", str(data), "--out", str(out)]
+    for name, value in options.items():
+        flag = "--" + name.replace("_", "-")
+        if isinstance(value, bool):  # every one is false by default but `rescue`
+            words += [flag] if value and name != "rescue" else ["--no-rescue"] if name == "rescue" and not value else []
+        elif value is not None:
+            words += [flag, *map(_word, value if isinstance(value, tuple | list) else [value])]
+    return shlex.join(words)
+
+
+def _word(value: Any) -> str:
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
