@@ -262,3 +262,14 @@ def test_no_more_than_5000_are_held_out() -> None:
 
 def test_warnings_of_imbalance(noise: Path, load: Load) -> None:
     assert load(noise).findings.warnings == ["the classes are out of balance: 0 has 300 images, 2 1"]
+
+
+def test_the_native_size_is_had_without_decoding_and_leaves_the_cache_clean(
+    photos: Path, picture: Picture, cache: Path, decoded: list[object], load: Load
+) -> None:
+    picture(20, 64, 80).save(photos / "large.png")
+    for _ in range(2):
+        assert data.native(photos, cache=cache, progress=False) == 32
+        assert not decoded
+        assert not list((cache / "building").iterdir())
+    assert load(photos, resolution=16).resolution == 16

@@ -173,7 +173,9 @@ def plan(
     chosen |= {name: choose(name, rule) for name, rule in rules.items() if name in known}
     chosen = given | chosen
     if images.classes and not kind.conditional:
-        choices.append(Choice("labels", "unused", f"for each of {len(images.classes)} classes by name: --gan cgan"))
+        choices.append(
+            Choice("labels", "unused", f"this GAN needs none; --gan cgan learns the {len(images.classes)} classes")
+        )
     if "flips" not in given:
         choices.append(Choice("flips", "no", "only you know whether a mirrored image is one of them: --flips"))
     config, settings = split(kind, gan or best, chosen)

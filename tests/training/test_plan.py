@@ -1,0 +1,224 @@
+"""`ganfold.plan`, and `train` without a GAN's name."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import ganfold
+from ganfold import GanfoldError
+from ganfold.cli import main
+from ganfold.gans import find
+from ganfold.training import plan as rules
+from ganfold.training.trainer import Trainer
+
+TINY: dict[str, Any] = {"width": 4, "batch": 8, "progress": False}
+
+
+@pytest.fixture(autouse=True)
+def _short_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "OFTEN", 3)
+
+
+def values(plan: rules.Plan) -> dict[str, str]:
+    return {choice.name: choice.value for choice in plan.choices}
+
+
+def config(out: Path) -> dict[str, Any]:
+    return json.loads((out / "config.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("where", "minutes", "native", "side"),
+    [
+        ("cpu", None, 64, 32),
+        ("cpu", 30, 1000, 32),
+        ("cpu", 180, 1000, 64),
+        ("cpu", None, 28, 32),
+        ("cpu", None, 20, 16),
+        ("cpu", 180, 50, 32),
+        ("cpu", None, 8, 16),
+        ("cuda", None, 1000, 64),
+        ("mps", 5, 28, 32),
+    ],
+)
+def test_the_resolution_is_what_images_and_time_allow(
+    where: str, minutes: float | None, native: int, side: int
+) -> None:
+    assert rules.choose_resolution(where, minutes, native)[0] == side
+
+
+def test_a_batch_is_never_above_the_number_of_images() -> None:
+    assert [rules.choose_batch("cpu", count)[0] for count in (5_000, 32, 31, 5, 2)] == [32, 32, 16, 4, 2]
+    assert rules.choose_batch("cuda", 5_000)[0] == 128
+
+
+def test_fewer_images_are_augmented_more() -> None:
+    shares = [rules.choose_augment(count)[0] for count in (60, 1_999, 2_000, 29_999, 30_000)]
+    assert shares == [0.7, 0.7, 0.5, 0.5, 0.0]
+
+
+def test_a_budget_of_nobodys_is_longer_on_a_slow_machine() -> None:
+    assert [rules.choose_minutes(speed)[0] for speed in (10_000, 200, 1)] == [15, 25, 60]
+
+
+@pytest.mark.parametrize("where", ["cpu", "cuda", "mps"])
+def test_what_is_chosen_is_there_and_has_its_size_options(where: str) -> None:
+    for minutes in (None, 5, 600):
+        name, why, sizes = rules.choose_gan(where, minutes, 32)
+        assert why
+        find(name).config_class(**{option: value for option, (value, _) in sizes.items()})
+
+
+def test_a_plan_chooses_all_with_reasons_and_writes_nothing(
+    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = ganfold.plan(squares, progress=False, device="cpu")
+    assert list(tmp_path.iterdir()) == []
+    assert plan.gan == "dcgan"
+    found = values(plan)
+    assert found.items() >= {"resolution": "16", "batch": "32", "augment": "0.7", "width": "32"}.items()
+    assert all(choice.why for choice in plan.choices)
+    assert plan.images_per_second > 0
+    assert plan.memory > 2**20
+    assert plan.kimg == pytest.approx(plan.minutes * 60 * plan.images_per_second / 1000)
+    text = "\n".join(plan.lines())
+    assert "96 images to train on, 16 px, 3 classes" in text
+    assert plan.command in text
+    assert plan.command.startswith(f"ganfold train dcgan --data {squares} --out runs/squares --")
+
+
+def test_what_the_user_gives_is_kept_and_the_rest_goes_around_it(squares: Path) -> None:
+    plan = ganfold.plan(squares, kimg=2, resolution=32, augment=0.0, channels=1, batch=8, progress=False)
+    given = {"kimg": 2, "resolution": 32, "augment": 0.0, "channels": 1, "batch": 8}
+    assert plan.options.items() >= given.items()
+    assert "minutes" not in plan.options
+    assert plan.kimg == pytest.approx(2)
+    assert values(plan).items() >= {"channels": "1", "budget": "2 kimg", "batch": "8", "augment": "0"}.items()
+    reasons = {choice.name: choice.why for choice in plan.choices}
+    assert all(reasons[name].startswith("as ") for name in ("resolution", "augment", "channels", "batch", "budget"))
+    both = ganfold.plan(squares, kimg=1000, minutes=1, **TINY)
+    assert both.minutes == 1
+    assert values(both)["budget"] == "1000 kimg or 1 minutes"
+
+
+def test_a_plan_for_a_gan_of_the_users_choice(squares: Path) -> None:
+    plan = ganfold.plan(squares, gan="cgan", minutes=1, **TINY)
+    assert plan.command.startswith("ganfold train cgan ")
+    assert "labels" not in values(plan)
+    assert "augment" not in ganfold.plan(squares, gan="wgan", minutes=1, **TINY).options
+
+
+def test_the_planned_command_is_the_run_of_the_plan(squares: Path, tmp_path: Path) -> None:
+    """The bare call and the command that the plan prints write the same run."""
+    options = TINY | {"kimg": 0.04}
+    ganfold.train(data=squares, out=tmp_path / "bare", **options)
+    plan = ganfold.plan(squares, tmp_path / "named", **options)
+    assert main(plan.command.split()[1:]) == 0
+    one, other = config(tmp_path / "bare"), config(tmp_path / "named")
+    assert one["command"] == plan.command.replace("named", "bare")
+    for part in ("gan", "config", "settings", "data"):
+        assert one[part] == other[part]
+
+
+def test_the_bare_command_again_goes_on_without_another_plan(
+    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    words = ["train", "--data", str(squares), "--out", str(out), "--width", "4", "--report-kimg", "0.02"]
+    step = Trainer.step
+
+    def interrupted(self: Trainer) -> None:
+        step(self)
+        if self.steps == 8:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rules, "_trial", lambda *_: (100.0, 2**20, 1))
+        patch.setattr(Trainer, "step", interrupted)
+        assert main(words) == 130
+    said = capsys.readouterr().out
+    assert "budget      50 minutes" in said
+    assert "Stopped by Ctrl-C" in said
+    before = config(out)
+    monkeypatch.setattr("ganfold.training.train.plan", lambda *_, **__: pytest.fail("planned anew"))
+    assert main([*words, "--kimg", "0.4"]) == 0
+    after = config(out)
+    assert after["config"] == before["config"]
+    assert after["settings"] == before["settings"] | {"kimg": 0.4, "minutes": None}
+    assert "Going on at 0.3 kimg" in capsys.readouterr().out
+    assert main([w for w in words if w not in ("--width", "4")]) == 0
+    assert "is done: 0.4 kimg" in capsys.readouterr().out
+    assert main([*words, "--batch", "16"]) == 2
+    assert "was trained with batch = 32 and you ask for 16" in capsys.readouterr().err
+
+
+def test_a_restart_plans_anew(squares: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    ganfold.train(data=squares, out=out, **TINY, kimg=0.016)
+    ganfold.train(data=squares, out=out, width=8, kimg=0.032, progress=False, restart=True)
+    assert config(out)["config"]["width"] == 8
+    assert config(out)["config"]["batch"] == 32
+
+
+def test_a_plan_for_twenty_images(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    np.savez(tmp_path / "few.npz", images=random.integers(0, 255, (20, 40, 40, 3), np.uint8))
+    plan = ganfold.plan(tmp_path / "few.npz", width=4, minutes=1, progress=False)
+    assert plan.options.items() >= {"batch": 16, "resolution": 32, "augment": 0.7}.items()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("plan {tmp}/nowhere", "no such file or folder"),
+        ("plan {squares} --gan dcgam", "did you mean 'dcgan'?"),
+        ("plan {squares} --minutes 0", "minutes must be above 0"),
+        ("plan {squares} --batch 400", "a batch of 400 is larger than the 96 training images"),
+        ("plan {squares} --resolution 40", "16, 32, 64, 128 or 256 pixels a side, not 40"),
+        ("train --data {tmp}/nowhere --out {tmp}/run", "no such file or folder"),
+        ("train --data {squares} --out {squares}", "exists and is not a run"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_leave_nothing(
+    words: str, sentence: str, squares: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([word.format(tmp=tmp_path, squares=squares) for word in words.split()]) == 2
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_mistakes_in_python(squares: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(GanfoldError, match="say on which images"):
+        ganfold.train()
+    with pytest.raises(GanfoldError, match=r"dcgan has no option 'widht'; did you mean 'width'\?"):
+        ganfold.plan(squares, widht=3, progress=False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(GanfoldError, match="made by one process"):
+        ganfold.plan(squares, progress=False)
+
+
+def test_a_trial_whose_memory_runs_out_says_so(squares: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Trainer.step
+
+    def scarce(self: Trainer) -> None:
+        if self.batches.size // self.parts > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        step(self)
+
+    monkeypatch.setattr(Trainer, "step", scarce)
+    plan = ganfold.plan(squares, width=4, batch=16, minutes=1, progress=False)
+    assert values(plan)["parts"] == "4"
+    monkeypatch.setattr(Trainer, "split_further", lambda self: False)
+    with pytest.raises(GanfoldError, match="out of memory: give a smaller --batch"):
+        ganfold.plan(squares, width=4, batch=16, minutes=1, progress=False)
