@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import platform
 from pathlib import Path
@@ -54,8 +55,17 @@ def ran_out_of_memory(error: BaseException) -> bool:
     """Whether that is what happened; PyTorch has an error of its own for it on CUDA only."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    words = ("out of memory", "not enough memory", "can't allocate memory", "alloc_failed")
+    words = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "alloc_failed")
     return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
+
+
+def release_memory(device: torch.device) -> None:
+    """Give back what nothing holds any more."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # glibc; see `keep_freed_memory`
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 OUT_OF_MEMORY = "out of memory: give a smaller --batch, --width or --resolution"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import shlex
 import signal
@@ -12,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ganfold import checkpoint
@@ -20,7 +18,7 @@ from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError
 from ganfold.run import Labelling, class_rows, generate
 from ganfold.training.checkup import FEWEST, Checkup
-from ganfold.training.device import ran_out_of_memory
+from ganfold.training.device import ran_out_of_memory, release_memory
 from ganfold.training.doctor import diagnose, lost_its_gain
 from ganfold.training.journal import GRID, Journal
 from ganfold.training.ranks import Ranks, has_batch_norm
@@ -113,9 +111,7 @@ class Loop:
             # Other ranks know nothing of it and would wait for this one.
             if not ran_out_of_memory(error) or not early or self.ranks.world > 1 or not self.trainer.split_further():
                 raise
-        gc.collect()  # only now: the error held what the step had made
-        if self.trainer.device.type == "cuda":
-            torch.cuda.empty_cache()
+        release_memory(self.trainer.device)  # only now: the error held what the step had made
         parts, size, spent = self.trainer.parts, self.trainer.batches.size, 60 * self.minutes
         log_bytes = self._resume()
         self.spent, self.begun = spent, time.monotonic()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import statistics
 import time
@@ -233,7 +232,7 @@ def _trial(record: dict[str, Any], settings: Settings, images: ImageSet, where: 
     try:
         trainer = make_trainer(record, settings, images, where, Ranks(where.type))
         while not (times := _times(trainer)):
-            gc.collect()
+            device.release_memory(where)
     except (RuntimeError, MemoryError) as error:
         if not device.ran_out_of_memory(error):
             raise
@@ -243,9 +242,7 @@ def _trial(record: dict[str, Any], settings: Settings, images: ImageSet, where: 
     used = max(_peak(where) - before, owned)
     speed, parts = trainer.batches.size / statistics.median(times), trainer.parts
     del trainer, tensors
-    gc.collect()
-    if where.type == "cuda":
-        torch.cuda.empty_cache()
+    device.release_memory(where)
     return speed, used, parts
 
 
