@@ -98,8 +98,8 @@ class Plan:
     images: str  # a sentence on the images
     images_per_second: float  # measured in the trial
     kimg: float  # that training will have seen at its end, about
-    minutes: float  # that it will take, about
-    memory: int  # bytes that training takes beside what PyTorch itself does, about
+    minutes: float  # that it will take, about: with kimg given, without the checkups on the way
+    memory: int  # bytes that the steps take beside what PyTorch itself does, about; checkups take more for a while
     memory_there: int  # bytes that the device has; 0: unknown
     command: str  # which trains so
 
