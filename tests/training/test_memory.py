@@ -32,7 +32,9 @@ def trainer(name: str, images: ImageSet, parts: int) -> Trainer:
     kind, cpu, ranks = find(name), torch.device("cpu"), Ranks("cpu")
     torch.manual_seed(0)
     known = kind.config_class.__dataclass_fields__
-    config = kind.config_class(**{k: v for k, v in {"width": 4, "z_dim": 6, "augment": 0.5}.items() if k in known})
+    config = kind.config_class(
+        **{k: v for k, v in {"width": 4, "z_dim": 6, "augment": 0.5, "share": 1.0}.items() if k in known}
+    )
     batches = Batches(images, seed=0, size=SIZE, ranks=ranks, device=cpu, flips=True)
     made = Trainer(kind(config, Shape(3, 16, 3)), batches, seed=0, device=cpu, ranks=ranks, ema_images=1000)
     made.parts = parts
