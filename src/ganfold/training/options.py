@@ -28,7 +28,7 @@ def split(kind: type[GAN], gan: str, options: dict[str, Any]) -> tuple[Any, Sett
         least = 2 if name == "batch" else 1 if isinstance(value, int) else 0
         below = 1 if name in ("betas", "label_smoothing") else math.inf
         for number in value if isinstance(value, tuple) else (value,):
-            if not isinstance(number, str) and not least <= number < below:
+            if not isinstance(number, str | None) and not least <= number < below:
                 limit = f" and below {below}" if math.isfinite(below) else ""
                 raise GanfoldError(f"{name} must be {least} or more{limit}, not {number}")
     return config, Settings(**{k: v for k, v in options.items() if k in common})
