@@ -95,7 +95,8 @@ class R3GAN(GAN):
         """D of reals and fakes, and R1 + R2 estimated on a share of both, all in one pass: for normal n the mean of
         ((D(x + s n) - D(x)) / s)^2 is the squared length of D's gradient, but for s^2 times its curvature."""
         s, y, some = self.config.sigma, batch.get("label"), max(1, round(self.config.share * len(x)))
-        moved = [images[:some] + s * batch.normal(*images.shape[1:])[:some] for images in (x, fake)]
+        noise = s * batch.normal(*x.shape[1:])[:some]
+        moved = [x[:some] + noise, fake[:some] + noise]
         labels = None if y is None else torch.cat([y, y, y[:some], y[:some]])
         sizes = [len(x), len(x), some, some]
         real, made, near_real, near_made = self.logits(torch.cat([x, fake, *moved]), labels).split(sizes)  # type: ignore[no-untyped-call]
