@@ -1,0 +1,119 @@
+"""What Arjovsky 2017 and Gulrajani 2017 claim of the critic, measured on the bundled digits; see docs/gans/wgan.md.
+
+python experiments/wgan_claims.py estimate RUN...     does the critic's estimate follow the samples' quality?
+python experiments/wgan_claims.py rounds OUT          does G still learn from a critic that is trained too well?
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+import ganfold
+from ganfold.gans import GANS, dcgan
+from ganfold.gans.contract import Batch, Phase, Shape, Terms
+
+UPDATES = 400  # of G, in each run of `rounds`
+CHECKUPS = 5  # in each of them
+SMALL: dict[str, Any] = {"resolution": 16, "width": 8, "batch": 32}
+
+
+@dataclass(frozen=True)
+class Config(dcgan.Config):
+    rounds: int = 1  # updates of D for each of G
+
+
+class Rounds(dcgan.DCGAN):
+    """DCGAN whose D is updated several times a step, each time on fresh reals and fresh fakes."""
+
+    config_class = Config
+
+    def __init__(self, config: Config, shape: Shape) -> None:
+        super().__init__(config, shape)
+        self.phases = [
+            Phase(self.discriminator, "D", rounds=config.rounds),
+            Phase(self.generator, "G", early=self.fake),
+        ]
+
+    def discriminator(self, batch: Batch) -> Terms:
+        batch.update(self.fake(batch))  # G's weights are frozen meanwhile
+        return super().discriminator(batch)
+
+
+GANS["dcgan-rounds"] = (__name__, "Rounds", "")
+
+
+def rows(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def estimate(run: Path) -> None:
+    """The rank correlation over a run of the critic's estimate, averaged between two checkups, and their KID."""
+    pairs: list[tuple[float, float]] = []
+    since: list[float] = []
+    for row in rows(run):
+        if "wasserstein" in row:
+            since.append(row["wasserstein"])
+        if "KID" in row and since:
+            pairs.append((float(np.mean(since)), row["KID"]))
+            since = []
+    guesses, kids = np.array(pairs).T
+    print(
+        f"{run.name}: {len(pairs)} checkups, Spearman {spearmanr(guesses, kids).statistic:.2f}, "
+        f"without the first {spearmanr(guesses[1:], kids[1:]).statistic:.2f}; "
+        f"estimate {guesses[0]:.3g} to {guesses[-1]:.3g}, KID {kids[0]:.3f} to {kids[-1]:.3f}, "
+        f"lowest {kids.min():.3f}"
+    )
+
+
+def rounds(out: Path, seeds: list[int], names: list[str]) -> None:
+    """WGAN and DCGAN with their usual number of updates of D, and with ten times as many, at equal updates of G."""
+    kinds: dict[str, tuple[str, int, dict[str, Any]]] = {
+        "dcgan": ("dcgan-rounds", 1, {"rounds": 1}),
+        "dcgan x10": ("dcgan-rounds", 10, {"rounds": 10}),
+        "dcgan minimax x10": ("dcgan-rounds", 10, {"rounds": 10, "loss": "minimax"}),
+        "wgan": ("wgan", 5, {}),
+        "wgan x10": ("wgan", 50, {"critic_rounds": 50}),
+    }
+    for seed in seeds:
+        for name in names or kinds:
+            gan, draws, options = kinds[name]
+            kimg = UPDATES * draws * SMALL["batch"] / 1000
+            folder = out / f"{name.replace(' ', '-')}-{seed}"
+            every = {"evaluate_every": kimg / CHECKUPS, "report_kimg": kimg / 20}
+            ganfold.train(gan, "digits", folder, kimg=kimg, seed=seed, progress=False, **every, **SMALL, **options)
+            kids = [row["KID"] for row in rows(folder) if "KID" in row]
+            last = [row for row in rows(folder) if "grad_norm/G" in row][-1]
+            print(
+                f"{name}, seed {seed}: KID "
+                + " ".join(f"{kid:.2f}" for kid in kids)
+                + f"; at the end D(x) {last.get('D(x)', float('nan')):.4f}"
+                + f", G's gradient {last['grad_norm/G']:.3g}",
+                flush=True,
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("estimate").add_argument("runs", nargs="+", type=Path)
+    over = verbs.add_parser("rounds")
+    over.add_argument("out", type=Path)
+    over.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    over.add_argument("--only", nargs="+", default=[], metavar="NAME")
+    said = parser.parse_args()
+    if said.verb == "rounds":
+        rounds(said.out, said.seeds, said.only)
+    else:
+        for run in said.runs:
+            estimate(run)
+
+
+if __name__ == "__main__":
+    main()
