@@ -206,9 +206,9 @@ def as_frequent_as(counts: Sequence[int], seed: int) -> Labelling:
     """Labels drawn by the seed, each class as often as these counts say."""
     edges = torch.tensor(counts, dtype=torch.float64).cumsum(0)
 
-    def labels(rows: Tensor) -> Tensor:
-        drawn = noise.uniform(noise.key_of(seed, "label"), rows).double() * edges[-1]
-        return torch.searchsorted(edges.to(rows.device), drawn, right=True)
+    def labels(rows: Tensor) -> Tensor:  # on the CPU: not every device has float64
+        drawn = noise.uniform(noise.key_of(seed, "label"), rows.cpu()).double() * edges[-1]
+        return torch.searchsorted(edges, drawn, right=True).to(rows.device)
 
     return labels
 

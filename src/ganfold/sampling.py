@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from itertools import count as count_from
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from ganfold import pictures
+from ganfold.data.tree import is_hidden
 from ganfold.errors import GanfoldError
 from ganfold.files import unwritable
 from ganfold.run import Labelling, Run, class_rows
@@ -60,13 +63,13 @@ def sample(
         picture = pictures.grid(images, columns, scale=pictures.enlargement(images))
         pictures.save_png(picture, out, {"run": str(run.path), "seed": str(seed), "start": str(start)})
         return out
-    labels = run.labels(count, seed, start) if label is None else None
+    labels, folders = run.labels(count, seed, start) if label is None else None, class_folders(run.classes)
     partial = out.with_name(f".{out.name}.partial")
     try:
         partial.mkdir(parents=True, exist_ok=True)
         for number, image in _images(run, count, seed, start, label):
             text = {"run": str(run.path), "seed": str(seed), "number": str(number)}
-            folder = Path() if labels is None else Path(_file_name(run.classes[labels[number - start]]))
+            folder = "" if labels is None else folders[labels[number - start]]
             (partial / folder).mkdir(exist_ok=True)
             pictures.save_png(Image.fromarray(image), partial / folder / f"{number:06d}.png", text)
         for path in partial.rglob("*.png"):
@@ -80,9 +83,17 @@ def sample(
     return out
 
 
-def _file_name(label: str) -> str:
-    """A class as the name of a folder."""
-    return re.sub(r"[^\w .-]|^\.", "_", label)
+def class_folders(classes: Sequence[str]) -> list[str]:
+    """A folder's name for each class: its own where that can be, and never the same for two."""
+    names: list[str] = []
+    taken: set[str] = set()  # some file systems take "A" for "a"
+    for label in classes:
+        name = re.sub(r'[\x00-\x1f/\\:*?"<>|]|^\.|[. ]$', "_", label)[:60] or "_"
+        name += "_" if is_hidden(name) else ""  # else `ganfold check` would pass it over
+        numbered = (f"{name} {number}" for number in count_from(2))
+        names.append(next(n for n in chain([name], numbered) if n.casefold() not in taken))
+        taken.add(names[-1].casefold())
+    return names
 
 
 def _images(run: Run, count: int, seed: int, start: int, label: str | None) -> Iterator[tuple[int, np.ndarray]]:

@@ -103,7 +103,7 @@ def _walk(root: Path, skipped: list[Finding]) -> Iterator[tuple[str, os.stat_res
             skipped.append(Finding(shown(folder or "."), f"unreadable: {error.strerror}"))
             continue
         for entry in entries:
-            if _hidden(entry):
+            if is_hidden(entry):
                 continue
             name = f"{folder}/{entry}" if folder else entry
             path = os.path.join(root, name)
@@ -129,7 +129,8 @@ def _link_fault(path: str, error: OSError) -> str:
     return "symlink loop" if os.path.islink(path) else f"unreadable: {error.strerror}"
 
 
-def _hidden(part: str) -> bool:
+def is_hidden(part: str) -> bool:
+    """Whether a file or folder of this name is passed over in silence."""
     return part.startswith(".") or part in ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 
@@ -193,7 +194,7 @@ def zipped(path: Path) -> Source:
         with open(path, "rb") as file:
             for name, row in _entries(file, path):
                 parts = name.replace("\\", "/").split("/")
-                if any(_hidden(part) for part in parts if part not in ("", ".", "..")) or name.endswith("/"):
+                if any(is_hidden(part) for part in parts if part not in ("", ".", "..")) or name.endswith("/"):
                     continue
                 if parts[0] == "" or ".." in parts or parts[0].endswith(":"):
                     skipped.append(Finding(shown(name), "outside its folder: a zip entry must not lead out of it"))

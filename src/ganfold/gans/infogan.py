@@ -18,7 +18,7 @@ from ganfold.gans.losses import LOSSES
 @dataclass(frozen=True)
 class Config:
     batch: int = 128  # images a step, over all ranks together (their code: 128)
-    z_dim: int = 62  # dimensions of the latent's incompressible part, normal (app. C.1)
+    z_dim: int = 62  # dimensions of the latent's incompressible part, normal (app. C.1; their code: uniform)
     categories: int = 10  # of the categorical code (app. C.1)
     continuous: int = 2  # continuous codes, uniform in [-1, 1] (app. C.1)
     width: int = 64  # channels of the layer next to the image; doubles with each halving (app. C.1: 64)

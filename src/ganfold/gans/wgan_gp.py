@@ -15,7 +15,7 @@ from ganfold.gans.contract import GAN, Batch, Phase, Shape, Terms, adam
 
 @dataclass(frozen=True)
 class Config:
-    batch: int = 64  # images an update, over all ranks together (algorithm 1: m)
+    batch: int = 64  # images an update, over all ranks together (algorithm 1: m; their code for 64 px: 64)
     networks: Literal["conv", "mlp"] = "conv"  # those of `dcgan`, or the fully connected ones of `gan`
     z_dim: int = 100  # dimensions of the latent z, normal
     width: int = 64  # of conv: channels of the layer next to the image; doubles with each halving
@@ -54,7 +54,7 @@ class WGANGP(GAN):
     def fake(self, batch: Batch) -> Terms:
         return {"fake": self.G(batch.normal(*self.latent))}
 
-    def critic(self, batch: Batch) -> Terms:  # algorithm 1, lines 4 to 8
+    def critic(self, batch: Batch) -> Terms:  # algorithm 1, lines 4 to 7; eq. 3
         x, fakes = batch["image"], self.G(batch.normal(*self.latent))
         real, fake = self.judge(batch, x), self.judge(batch, fakes)
         batch.watch("wasserstein", real.mean() - fake.mean())  # eq. 2: the estimate of the distance, up to a factor
@@ -70,7 +70,7 @@ class WGANGP(GAN):
         (gradient,) = torch.autograd.grad(self.D(images).sum(), images, create_graph=True)
         return gradient.flatten(1).norm(dim=1)
 
-    def generator(self, batch: Batch) -> Terms:  # algorithm 1, line 11
+    def generator(self, batch: Batch) -> Terms:  # algorithm 1, line 12
         return {"fake": -self.judge(batch, batch["fake"]).mean()}
 
     def judge(self, batch: Batch, images: Tensor) -> Tensor:
