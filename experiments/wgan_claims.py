@@ -19,8 +19,8 @@ import ganfold
 from ganfold.gans import GANS, dcgan
 from ganfold.gans.contract import Batch, Phase, Shape, Terms
 
-UPDATES = 400  # of G, in each run of `rounds`
-CHECKUPS = 5  # in each of them
+UPDATES = 300  # of G, in each run of `rounds`
+CHECKUPS = 4  # in each of them
 SMALL: dict[str, Any] = {"resolution": 16, "width": 8, "batch": 32}
 
 
