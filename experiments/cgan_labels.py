@@ -46,7 +46,7 @@ def classifier(images: ImageSet) -> nn.Sequential:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
     for _ in range(EPOCHS):
         order = torch.randperm(len(x))
-        for chosen in order[: len(x) // BATCH * BATCH].split(BATCH):
+        for chosen in order[: len(x) // BATCH * BATCH].view(-1, BATCH):
             down, right = torch.randint(-2, 3, (2,)).tolist()
             shown = F.pad(x[chosen], (2, 2, 2, 2), value=float(x.min()))
             shown = shown[:, :, 2 + down : 2 + down + x.shape[2], 2 + right : 2 + right + x.shape[3]]
@@ -61,7 +61,7 @@ def classifier(images: ImageSet) -> nn.Sequential:
 @torch.inference_mode()
 def read(net: nn.Sequential, images: np.ndarray) -> np.ndarray:
     """The classes that it reads in uint8 images (N, C, H, W)."""
-    return torch.cat([net(part).argmax(1) for part in scaled(images).split(500)]).numpy()
+    return torch.cat([net(part).argmax(1) for part in torch.split(scaled(images), 500)]).numpy()
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ STEPS = 9  # of a sweep
 def categories(gan: InfoGAN, images: np.ndarray) -> np.ndarray:
     """Q's category of uint8 images (N, C, H, W)."""
     pixels = torch.from_numpy(np.ascontiguousarray(images)).float() / 127.5 - 1
-    return torch.cat([gan.read(part)[1].argmax(1) for part in pixels.split(500)]).numpy()
+    return torch.cat([gan.read(part)[1].argmax(1) for part in torch.split(pixels, 500)]).numpy()
 
 
 def use_statistics_of(gan: InfoGAN, images: np.ndarray) -> None:
