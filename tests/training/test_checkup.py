@@ -15,7 +15,7 @@ from ganfold import checkpoint
 from ganfold.data import load
 from ganfold.errors import GanfoldError
 from ganfold.metrics.features import extractor
-from ganfold.training import checkup
+from ganfold.training import checkup, loop
 from ganfold.training.checkup import Checkup
 
 TINY: dict[str, Any] = {"resolution": 16, "width": 4, "batch": 32, "progress": False, "evaluate_every": 0.25}
@@ -121,3 +121,14 @@ def test_copied_images_are_nearer_than_held_out_ones(tmp_path: Path) -> None:
 def test_short_runs_are_not_held_up(tmp_path: Path) -> None:
     run = ganfold.train("dcgan", "digits", tmp_path / "run", kimg=1, **TINY | {"evaluate_every": None})
     assert not any("KID" in row for row in rows(run.path))
+
+
+def test_a_larger_budget_has_its_own_checkups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "CHECKUP_KIMG", 0.01)
+    options = TINY | {"evaluate_every": None}
+    ganfold.train("dcgan", "digits", tmp_path / "run", kimg=0.64, **options)
+    run = ganfold.train("dcgan", "digits", tmp_path / "run", kimg=1.28, **options)
+    found = [row["kimg"] for row in rows(run.path) if "KID" in row]
+    assert sum(kimg <= 0.64 for kimg in found) == 10
+    assert found[-1] == 1.28
+    assert len(found) == 15

@@ -156,6 +156,7 @@ class Loop:
         tensors, state = checkpoint.load(path)
         self.trainer.load(tensors, state)
         self.spent, self.checkups, self.best = state["seconds"], state.get("checkups", 0), state.get("best")
+        self.checkups = min(self.checkups, math.floor(self._passed()))  # of a larger budget there are more to come
         self.rescues = state.get("rescues", [])
         self.trainer.slow_down(0.5 ** len(self.rescues))
         log_bytes: int = state["log_bytes"]
