@@ -20,7 +20,7 @@ import ganfold
 from ganfold.data import ImageSet
 
 EACH = 200  # samples of a class
-EPOCHS = 20
+EPOCHS = 10
 BATCH = 64
 
 
@@ -67,9 +67,11 @@ def read(net: nn.Sequential, images: np.ndarray) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--checkpoint", choices=["best", "last"], default="best")
+    said = parser.parse_args()
     known: dict[str, nn.Sequential] = {}
-    for path in parser.parse_args().runs:
-        run = ganfold.load(path)
+    for path in said.runs:
+        run = ganfold.load(path, said.checkpoint)
         images = run.images(progress=False)
         assert images.labels is not None
         net = known[images.fingerprint] = known.get(images.fingerprint) or classifier(images)
