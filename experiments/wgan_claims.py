@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from scipy.stats import spearmanr
 
 import ganfold
-from ganfold.gans import GANS, dcgan
+from ganfold import data
+from ganfold.gans import GANS, dcgan, find
 from ganfold.gans.contract import Batch, Phase, Shape, Terms
+from ganfold.training.batches import Batches
+from ganfold.training.ranks import Ranks
 
 UPDATES = 300  # of G, in each run of `rounds`
 CHECKUPS = 4  # in each of them; three times as many where the critic's estimate should be at its best
+LOOKS = (1, 10, 100, 300, 1000)  # updates of D after which its gradient is looked at
 SMALL: dict[str, Any] = {"resolution": 16, "width": 8, "batch": 32}
 
 
@@ -72,6 +78,40 @@ def estimate(run: Path) -> None:
     )
 
 
+def gradients(seeds: list[int]) -> None:
+    """D alone is trained against a fixed G: the length of the gradient that G's loss has at a fake image."""
+    losses: dict[str, tuple[str, dict[str, Any]]] = {
+        "minimax": ("dcgan", {"loss": "minimax"}),
+        "nonsaturating": ("dcgan", {}),
+        "wgan": ("wgan", {}),
+        "wgan-gp": ("wgan-gp", {}),
+    }
+    for name, (kind, options) in losses.items():
+        for seed in seeds:
+            found = ", ".join(f"{length:.3g} after {updates:,}" for updates, length in lengths(kind, options, seed))
+            print(f"{name}, seed {seed}: {found} updates of D", flush=True)
+
+
+def lengths(kind: str, options: dict[str, Any], seed: int) -> Iterator[tuple[int, float]]:
+    images, cpu, ranks = data.load("digits", resolution=16, progress=False), torch.device("cpu"), Ranks("cpu")
+    batches = Batches(images, seed=seed, size=64, ranks=ranks, device=cpu, flips=False)
+    torch.manual_seed(seed)
+    gan: Any = find(kind)(find(kind).config_class(batch=64, width=16, **options), Shape(1, 16))
+    gan.G.requires_grad_(False)
+    for update in range(LOOKS[-1] + 1):
+        batch = batches.draw(update)
+        batch.begin(seed, update)
+        batch["fake"] = gan.G(batch.normal(*gan.latent))
+        if update in LOOKS:
+            batch["fake"].requires_grad_(True)
+            (gradient,) = torch.autograd.grad(gan.generator(batch)["fake"], batch["fake"])
+            yield update, float(gradient.flatten(1).norm(dim=1).mean() * len(gradient))  # the loss is a mean
+            batch["fake"].requires_grad_(False)
+        gan.optimizers["D"].zero_grad()
+        sum(gan.phases[0].loss(batch).values()).backward()
+        gan.optimizers["D"].step()
+
+
 def rounds(out: Path, seeds: list[int], names: list[str]) -> None:
     """WGAN and DCGAN with their usual number of updates of D, and with ten times as many, at equal updates of G."""
     kinds: dict[str, tuple[str, int, dict[str, Any]]] = {
@@ -104,12 +144,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("estimate").add_argument("runs", nargs="+", type=Path)
+    verbs.add_parser("gradients").add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     over = verbs.add_parser("rounds")
     over.add_argument("out", type=Path)
     over.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     over.add_argument("--only", nargs="+", default=[], metavar="NAME")
     said = parser.parse_args()
-    if said.verb == "rounds":
+    if said.verb == "gradients":
+        gradients(said.seeds)
+    elif said.verb == "rounds":
         rounds(said.out, said.seeds, said.only)
     else:
         for run in said.runs:
