@@ -121,7 +121,7 @@ def sweeps(gan: InfoGAN, out: Path) -> None:
         made(gan, z.expand(len(codes), -1), torch.full((len(codes),), category), codes)
         for category in range(config.categories)
     ]
-    picture = pictures.grid(np.concatenate(rows), columns=len(codes))
+    picture = pictures.grid(np.concatenate(rows), columns=len(codes), scale=2)
     pictures.save_png(picture, out, {"codes": "rows: category; columns: each continuous code from -2 to 2"})
 
 
