@@ -393,7 +393,7 @@ def test_a_run_with_odd_names_writes_them_all(squares: Path, tmp_path: Path) -> 
 
 def test_checkups_and_evaluation_of_a_conditional_run_know_the_classes(tmp_path: Path) -> None:
     run = ganfold.train("cgan", "digits", tmp_path / "run", **SMALL | {"networks": "mlp", "evaluate_every": 0})
-    found = ganfold.evaluate(run, features="pixels", count=400, progress=False)
+    found = ganfold.evaluate(run, features="pixels", count=300, progress=False)
     assert list(found.classes) == [str(digit) for digit in range(10)]
     assert {figure.name for figure in found.classes["3"]} == {figure.name for figure in found.figures}
 
