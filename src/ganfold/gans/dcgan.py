@@ -52,8 +52,8 @@ class Discriminator(nn.Sequential):
         for before, after in pairwise(widths):
             layers += [Halve(before, after, twice=not norm), *([nn.BatchNorm2d(after)] if norm else [])]
             layers += [nn.LeakyReLU(0.2, True)]
-        super().__init__(*layers, ToLogit(widths[-1]))
-        self.features = widths[-1]  # of its last map, 4 x 4
+        super().__init__(nn.Sequential(*layers), ToLogit(widths[-1]))
+        self.features = 16 * widths[-1]  # of the trunk: the last map, 4 x 4
 
 
 def _widths(width: int, shape: Shape) -> list[int]:

@@ -38,15 +38,15 @@ class Discriminator(nn.Sequential):
     """Images (B, C, R, R) -> one logit each (B,)."""
 
     def __init__(self, shape: Shape) -> None:
-        super().__init__(
+        trunk = nn.Sequential(
             nn.Flatten(),
             nn.Linear(shape.channels * shape.resolution**2, 512),
             nn.LeakyReLU(0.2, True),
             nn.Linear(512, 256),
             nn.LeakyReLU(0.2, True),
-            nn.Linear(256, 1),
-            nn.Flatten(0),
         )
+        super().__init__(trunk, nn.Sequential(nn.Linear(256, 1), nn.Flatten(0)))
+        self.features = 256  # of the trunk
 
 
 class MLPGAN(GAN):

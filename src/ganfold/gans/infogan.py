@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganfold.gans import dcgan
+from ganfold.gans import dcgan, gan
 from ganfold.gans.contract import GAN, Batch, Phase, Shape, Terms, adam
 from ganfold.gans.losses import LOSSES
 
@@ -21,7 +22,8 @@ class Config:
     z_dim: int = 62  # dimensions of the latent's incompressible part, normal (app. C.1; their code: uniform)
     categories: int = 10  # of the categorical code (app. C.1)
     continuous: int = 2  # continuous codes, uniform in [-1, 1] (app. C.1)
-    width: int = 64  # channels of the layer next to the image; doubles with each halving (app. C.1: 64)
+    networks: Literal["conv", "mlp"] = "conv"  # those of `dcgan`, or the fully connected ones of `gan`
+    width: int = 64  # of conv: channels of the layer next to the image; doubles with each halving (app. C.1: 64)
     information: float = 1.0  # weight of the mutual-information term (eq. 6: lambda; their code for digits: 1)
     lr: float = 2e-4  # Adam's learning rate of D and Q (app. C.1)
     lr_generator: float = 1e-3  # of G (app. C.1)
@@ -29,12 +31,12 @@ class Config:
 
 
 class Recogniser(nn.Sequential):
-    """D's trunk (B, features, 4, 4) -> the codes: logits of the category, then means (B, categories + continuous)."""
+    """Features of D's trunk -> the codes: logits of the category, then means (B, categories + continuous)."""
 
     def __init__(self, features: int, codes: int) -> None:
         super().__init__(
             nn.Flatten(),
-            nn.Linear(16 * features, 128, bias=False),
+            nn.Linear(features, 128, bias=False),
             nn.BatchNorm1d(128),
             nn.LeakyReLU(0.1, True),
             nn.Linear(128, codes),
@@ -47,10 +49,14 @@ class InfoGAN(GAN):
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(config, shape)
         codes = config.categories + config.continuous
-        self.G = dcgan.Generator(config.z_dim + codes, config.width, shape)
-        self.D = dcgan.Discriminator(config.width, shape)  # all but its last layer is Q's trunk too (sec. 6)
+        if config.networks == "conv":
+            self.G: nn.Module = dcgan.Generator(config.z_dim + codes, config.width, shape)
+            self.D: Any = dcgan.Discriminator(config.width, shape)  # its trunk is Q's too (sec. 6)
+        else:
+            self.G, self.D = gan.Generator(config.z_dim + codes, shape), gan.Discriminator(shape)
         self.Q = Recogniser(self.D.features, codes)
-        self.apply(dcgan.initialise)
+        if config.networks == "conv":
+            self.apply(dcgan.initialise)
         self.latent = (config.z_dim + codes,)
         self.optimizers = {  # Q learns with D, as in their code: real features make it a better judge of codes
             "D": adam([*self.D.parameters(), *self.Q.parameters()], config.lr, config.betas),
@@ -71,11 +77,10 @@ class InfoGAN(GAN):
 
     def read(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """D's logits (B,), and Q's reading of the codes: (B, categories) logits, (B, continuous) means."""
-        *trunk, head = self.D
-        for layer in trunk:
-            images = layer(images)
-        logits, means = self.Q(images).split([self.config.categories, self.config.continuous], 1)
-        return head(images), logits, means
+        trunk, head = self.D
+        features = trunk(images)
+        logits, means = self.Q(features).split([self.config.categories, self.config.continuous], 1)
+        return head(features), logits, means
 
     def fake(self, batch: Batch) -> Terms:
         z = batch.normal(*self.latent)
