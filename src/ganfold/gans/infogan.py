@@ -24,7 +24,8 @@ class Config:
     continuous: int = 2  # continuous codes, uniform in [-1, 1] (app. C.1)
     networks: Literal["conv", "mlp"] = "conv"  # those of `dcgan`, or the fully connected ones of `gan`
     width: int = 64  # of conv: channels of the layer next to the image; doubles with each halving (app. C.1: 64)
-    information: float = 1.0  # weight of the mutual-information term (eq. 6: lambda; their code for digits: 1)
+    information: float = 1.0  # weight of the category's mutual information (eq. 6: lambda; sec. 6: 1)
+    information_continuous: float = 0.1  # of the continuous codes' (sec. 6: "a smaller lambda"; their code: 1)
     lr: float = 2e-4  # Adam's learning rate of D and Q (app. C.1)
     lr_generator: float = 1e-3  # of G (app. C.1)
     betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2 (their code)
@@ -107,7 +108,9 @@ class InfoGAN(GAN):
         batch.watch("Q reads the category", (logits.argmax(1) == category).float().mean())
         return {
             "category": self.config.information * F.cross_entropy(logits, category),
-            "continuous": self.config.information * (means - continuous).square().sum(1).mean() / 2,  # deviation 1
+            "continuous": self.config.information_continuous
+            * (means - continuous).square().sum(1).mean()
+            / 2,  # deviation 1
         }
 
     def judge(self, batch: Batch, images: Tensor) -> Tensor:
