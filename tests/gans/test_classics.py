@@ -195,7 +195,7 @@ def test_codes_are_uniform() -> None:
 
 
 def test_the_information_is_a_cross_entropy_and_a_gaussians() -> None:
-    gan = infogan(information=0.7)
+    gan = infogan(information=0.7, information_continuous=0.3)
     batch = batch_of(8)
     batch["z"] = noise.normal(1, batch.rows, *gan.latent)
     logits, means = noise.normal(2, batch.rows, 10), noise.normal(4, batch.rows, 2)
@@ -205,7 +205,7 @@ def test_the_information_is_a_cross_entropy_and_a_gaussians() -> None:
     assert terms["category"].item() == pytest.approx(0.7 * float(np.mean(by_hand)), rel=1e-5)
     likelihood = torch.distributions.Normal(means, 1.0).log_prob(codes).sum(1).mean()
     constant = math.log(2 * math.pi)  # of two codes
-    assert terms["continuous"].item() == pytest.approx(0.7 * -(likelihood.item() + constant), rel=1e-5)
+    assert terms["continuous"].item() == pytest.approx(0.3 * -(likelihood.item() + constant), rel=1e-5)
 
 
 class Planted(nn.Module):

@@ -106,11 +106,10 @@ class InfoGAN(GAN):
         """Minus the lower bound of the mutual information of codes and images (eq. 5), up to a constant."""
         category, continuous = self.codes(batch["z"])
         batch.watch("Q reads the category", (logits.argmax(1) == category).float().mean())
+        error = (means - continuous).square().sum(1).mean() / 2  # a Gaussian's of deviation 1
         return {
             "category": self.config.information * F.cross_entropy(logits, category),
-            "continuous": self.config.information_continuous
-            * (means - continuous).square().sum(1).mean()
-            / 2,  # deviation 1
+            "continuous": self.config.information_continuous * error,
         }
 
     def judge(self, batch: Batch, images: Tensor) -> Tensor:
