@@ -219,7 +219,7 @@ class Planted(nn.Module):
 
 
 def test_q_learns_to_read_the_codes_of_a_planted_g() -> None:
-    gan = infogan(width=8)
+    gan = infogan(width=8, information_continuous=1.0)
     gan.G = Planted()
     for step in range(80):
         batch = batch_of(64, channels=1)
