@@ -184,7 +184,7 @@ def test_the_default_resolution_can_be_made(name: str, native: int) -> None:
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(GanfoldError, match=r"no GAN 'dcgam'; did you mean 'dcgan'\?"):
         find("dcgam")
-    with pytest.raises(GanfoldError, match="known: r3gan, dcgan"):
+    with pytest.raises(GanfoldError, match="known: rsgan, r3gan, dcgan"):
         find("zzz")
 
 

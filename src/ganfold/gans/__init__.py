@@ -11,7 +11,16 @@ if TYPE_CHECKING:
     from ganfold.gans.contract import GAN
 
 GANS = {
-    "r3gan": ("ganfold.gans.r3gan", "R3GAN", "the default: relativistic, penalised, augmented, after Huang 2024"),
+    "rsgan": (
+        "ganfold.gans.rsgan",
+        "RSGAN",
+        "relativistic, quick, Jolicoeur-Martineau 2018; for minutes on a CPU",
+    ),
+    "r3gan": (
+        "ganfold.gans.r3gan",
+        "R3GAN",
+        "relativistic, penalised, residual, Huang 2024; for hours and GPUs",
+    ),
     "dcgan": ("ganfold.gans.dcgan", "DCGAN", "convolutional, Radford 2015; 16 to 256 px"),
     "gan": ("ganfold.gans.gan", "MLPGAN", "the first, fully connected, Goodfellow 2014; for 28 px digits"),
     "cgan": ("ganfold.gans.cgan", "CGAN", "by label, Mirza 2014; needs classes"),
