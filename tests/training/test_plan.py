@@ -61,8 +61,9 @@ def test_a_batch_is_never_above_the_number_of_images() -> None:
 
 
 def test_fewer_images_are_augmented_more() -> None:
-    shares = [rules.choose_augment(count)[0] for count in (60, 1_999, 2_000, 29_999, 30_000)]
-    assert shares == [0.7, 0.7, 0.5, 0.5, 0.0]
+    counts = (60, 1_999, 2_000, 29_999, 30_000)
+    assert [rules.choose_augment("cpu", count)[0] for count in counts] == [0.5, 0.5, 0, 0, 0]
+    assert [rules.choose_augment("cuda", count)[0] for count in counts] == [0.5, 0.5, 0.5, 0.5, 0]
 
 
 def test_a_budget_of_nobodys_is_longer_on_a_slow_machine() -> None:
@@ -83,17 +84,18 @@ def test_a_plan_chooses_all_with_reasons_and_writes_nothing(
     monkeypatch.chdir(tmp_path)
     plan = ganfold.plan(squares, progress=False, device="cpu")
     assert list(tmp_path.iterdir()) == []
-    assert plan.gan == "dcgan"
+    assert plan.gan == "rsgan"
     found = values(plan)
-    assert found.items() >= {"resolution": "16", "batch": "32", "augment": "0.7", "width": "32"}.items()
+    assert found.items() >= {"resolution": "16", "batch": "32", "augment": "0.5", "width": "32"}.items()
     assert all(choice.why for choice in plan.choices)
     assert plan.images_per_second > 0
     assert plan.memory > 2**20
+    assert plan.options["decay_kimg"] == pytest.approx(plan.kimg, rel=0.05)
     assert plan.kimg == pytest.approx(plan.minutes * 60 * plan.images_per_second / 1000)
     text = "\n".join(plan.lines())
     assert "96 images to train on, 16 px, 3 classes" in text
     assert plan.command in text
-    assert plan.command.startswith(f"ganfold train dcgan --data {squares} --out runs/squares --")
+    assert plan.command.startswith(f"ganfold train rsgan --data {squares} --out runs/squares --")
 
 
 def test_what_the_user_gives_is_kept_and_the_rest_goes_around_it(squares: Path) -> None:
@@ -173,7 +175,7 @@ def test_a_plan_for_twenty_images(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     np.savez(tmp_path / "few.npz", images=random.integers(0, 255, (20, 40, 40, 3), np.uint8))
     plan = ganfold.plan(tmp_path / "few.npz", width=4, minutes=1, progress=False)
-    assert plan.options.items() >= {"batch": 16, "resolution": 32, "augment": 0.7}.items()
+    assert plan.options.items() >= {"batch": 16, "resolution": 32, "augment": 0.5}.items()
 
 
 @pytest.mark.parametrize(
@@ -201,7 +203,7 @@ def test_mistakes_are_one_sentence_and_leave_nothing(
 def test_mistakes_in_python(squares: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(GanfoldError, match="say on which images"):
         ganfold.train()
-    with pytest.raises(GanfoldError, match=r"dcgan has no option 'widht'; did you mean 'width'\?"):
+    with pytest.raises(GanfoldError, match=r"rsgan has no option 'widht'; did you mean 'width'\?"):
         ganfold.plan(squares, widht=3, progress=False)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(GanfoldError, match="made by one process"):

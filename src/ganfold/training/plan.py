@@ -38,12 +38,8 @@ Rule = tuple[Any, str]  # what is chosen, and why
 def choose_gan(where: str, minutes: float | None, resolution: int) -> tuple[str, str, dict[str, Rule]]:
     """The GAN, why, and its size options; `where` is cuda, mps or cpu, `minutes` None where no budget was given."""
     if where == "cpu":
-        return (
-            "dcgan",
-            "cheap steps: on a CPU the number of updates decides",
-            {"width": (32, "half the usual: quicker")},
-        )
-    return "dcgan", "the usual first choice", {"width": (64, "the usual: a GPU carries it")}
+        return "rsgan", "best in minutes on a CPU: docs/gans/rsgan.md", {"width": (32, "cheap steps: updates decide")}
+    return "rsgan", "best on a CPU; not yet measured on a GPU", {"width": (64, "a GPU carries it")}
 
 
 def choose_resolution(where: str, minutes: float | None, native: int) -> Rule:
@@ -63,13 +59,13 @@ def choose_batch(where: str, images: int) -> Rule:
     return (usual, why) if usual <= most else (most, f"there are only {images} images to train on")
 
 
-def choose_augment(images: int) -> Rule:
+def choose_augment(where: str, images: int) -> Rule:
     """The share of D's images that DiffAugment changes."""
     if images < 2_000:
-        return 0.7, "under 2,000 images D would soon know them all"
-    if images < 30_000:
+        return 0.5, "under 2,000 images D would soon know them all"
+    if images < 30_000 and where != "cpu":
         return 0.5, "under 30,000 images D comes to know them"
-    return 0.0, "30,000 images or more are enough without"
+    return 0.0, f"{images:,} images are enough without, for as long as this takes"
 
 
 def choose_minutes(images_per_second: float) -> Rule:
@@ -167,7 +163,7 @@ def plan(
     kind = find(gan or best)
     choices.append(Choice("GAN", gan or best, "as you ask" if gan else why))
     count = len(images.train)
-    rules = sizes | {"batch": choose_batch(where.type, count), "augment": choose_augment(count)}
+    rules = sizes | {"batch": choose_batch(where.type, count), "augment": choose_augment(where.type, count)}
     known = {field.name for field in fields(kind.config_class)}
     chosen |= {name: choose(name, rule) for name, rule in rules.items() if name in known}
     chosen = given | chosen
@@ -189,6 +185,9 @@ def plan(
     why = "as you ask" if {"kimg", "minutes"} & given.keys() else choose_minutes(speed)[1]
     choices.append(Choice("budget", budget, why))
     taken = min(minutes or float("inf"), (kimg or float("inf")) * 1000 / speed / 60)
+    if "decay_kimg" in known and "decay_kimg" not in given:
+        chosen["decay_kimg"] = float(f"{max(1.0, taken * 60 * speed / 1000):.2g}")
+        choices.append(Choice("decay", f"{chosen['decay_kimg']:g} kimg", "the learning rate falls over all of it"))
     out = Path(out or default_out(None, data))
     return Plan(
         gan=gan or best,
