@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import signal
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +19,7 @@ from safetensors.torch import load_file
 
 import ganfold
 from ganfold import GanfoldError, checkpoint
+from ganfold.cli import main
 from ganfold.gans import GANS
 from ganfold.training.loop import _next_report
 from ganfold.training.options import command
@@ -387,3 +389,13 @@ def test_minutes_are_a_budget(squares: Path, tmp_path: Path) -> None:
 def test_the_recorded_command_repeats_the_call() -> None:
     said = command("dcgan", "my photos", Path("r"), {"kimg": 5, "flips": True, "betas": (0.5, 0.9), "minutes": None})
     assert said == "ganfold train dcgan --data 'my photos' --out r --kimg 5 --flips --betas 0.5 0.9"
+
+
+def test_a_switch_that_is_on_by_default_can_be_turned_off(squares: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run = ganfold.train("r3gan", squares, out, kimg=0.032, labels=False, norm=True, rescue=False, progress=False)
+    assert not run.gan.conditional
+    words = shlex.split(run.config["command"])
+    assert {"--no-labels", "--no-rescue"} <= set(words)
+    assert not {"--norm", "--no-norm", "--labels"} & set(words)
+    assert main([*words[1:], "--kimg", "0.064"]) == 0

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganfold.errors import GanfoldError, did_you_mean
+from ganfold.gans import find
 from ganfold.training.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def split(kind: type[GAN], gan: str, options: dict[str, Any]) -> tuple[Any, Sett
         least = 2 if name == "batch" else 1 if isinstance(value, int) else 0
         below = 1 if name in ("betas", "label_smoothing") else math.inf
         for number in value if isinstance(value, tuple) else (value,):
-            if not isinstance(number, str | None) and not least <= number < below:
+            if not isinstance(number, str | bool | None) and not least <= number < below:
                 limit = f" and below {below}" if math.isfinite(below) else ""
                 raise GanfoldError(f"{name} must be {least} or more{limit}, not {number}")
     return config, Settings(**{k: v for k, v in options.items() if k in common})
@@ -51,10 +52,11 @@ def changed(values: Any) -> dict[str, Any]:
 def command(gan: str, data: str | Path, out: Path, options: Mapping[str, Any]) -> str:
     """The command line of a call of `train`."""
     words = ["ganfold", "train", gan, "--data", str(data), "--out", str(out)]
+    defaults = {field.name: field.default for field in (*fields(find(gan).config_class), *fields(Settings))}
     for name, value in options.items():
         flag = "--" + name.replace("_", "-")
-        if isinstance(value, bool):  # every one is false by default but `rescue`
-            words += [flag] if value and name != "rescue" else ["--no-rescue"] if name == "rescue" and not value else []
+        if isinstance(value, bool):
+            words += [] if value == defaults[name] else [flag] if value else [f"--no-{flag[2:]}"]
         elif value is not None:
             words += [flag, *map(_word, value if isinstance(value, tuple | list) else [value])]
     return shlex.join(words)
