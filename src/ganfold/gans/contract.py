@@ -92,6 +92,8 @@ class GAN(nn.Module):
 
     config_class: type[Any]  # the dataclass `Config` of its file
     averaged: tuple[str, ...] = ("G",)  # the networks whose running average makes the samples
+    ema_kimg: float = 10.0  # half-life of that average, in thousand images ...
+    ema_share: float = 0.05  # ... and at most this share of the images seen
     conditional: bool = False  # whether it wants `batch["label"]`, and `sample` a label for each latent
     temper: float = 1.0  # how often classes are drawn: by their share to this power; see `Batches`
     seen: Tensor  # int64 (), the clock: real images seen before this step, over all ranks

@@ -29,6 +29,7 @@ class Config:
 
 class RSGAN(GAN):
     config_class = Config
+    ema_kimg, ema_share = 100.0, 0.2  # a falling learning rate leaves noise that a long average takes out: see the page
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(config, shape)

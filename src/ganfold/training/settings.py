@@ -19,7 +19,7 @@ class Settings:
     fit: Literal["crop", "pad", "stretch"] = "crop"  # how images that are not square become so
     held_out: float | None = None  # share of images never trained on [0.1, at most 5000; 0 under 500 images]
     flips: bool = False  # mirror each image with probability 1/2 (not for text, logos or handed objects)
-    ema_kimg: float = 10.0  # half-life of the generator's running average, in thousand images
+    ema_kimg: float | None = None  # half-life of G's running average, in thousand images [10; of some GANs more]
     precision: Literal["fp32", "bf16"] = "fp32"  # bf16 where the device has it: faster, a little less exact
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"  # where to train [the fastest there is]
     sync_bn: bool = False  # several GPUs: BatchNorm over the joined batch instead of each rank's own

@@ -48,7 +48,7 @@ class Trainer:
         self.gan = gan.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.batches, self.seed, self.device, self.ranks, self.bf16 = batches, seed, device, ranks, bf16
         ranks.broadcast([*gan.parameters(), *gan.buffers()])
-        self.averages = {name: Average(getattr(gan, name), ema_images) for name in gan.averaged}
+        self.averages = {name: Average(getattr(gan, name), ema_images, gan.ema_share) for name in gan.averaged}
         self.meter = Meter()
         self.steps = self.draws = 0
         self.parts = 1
@@ -260,7 +260,7 @@ def make_trainer(
         seed=settings.seed,
         device=where,
         ranks=ranks,
-        ema_images=settings.ema_kimg * 1000,
+        ema_images=1000 * (gan.ema_kimg if settings.ema_kimg is None else settings.ema_kimg),
         bf16=settings.precision == "bf16",
     )
 
