@@ -131,7 +131,7 @@ class Variant(GAN):
 
 PENALISED = {"loss": "relativistic", "augment": 0.5, "betas": (0.0, 0.99)}
 VARIANTS: dict[str, dict[str, Any]] = {
-    "dcgan": {"z_dim": 100},
+    "small dcgan": {"z_dim": 100},
     "faster": {"z_dim": 100, "lr": 5e-4},
     "narrow": {"z_dim": 100, "width": 16, "width_d": 16, "batch": 16, "lr": 5e-4},
     "narrow d": {"width_d": 16, "lr": 5e-4},
