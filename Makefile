@@ -8,7 +8,7 @@ DEMO := runs/demo
 .PHONY: demo test check format clean
 
 demo: .venv/installed
-	$(BIN)/ganfold train dcgan --data avatars --out $(DEMO) --resolution 32 --width 32 --batch 32 --minutes 6
+	$(BIN)/ganfold train --data avatars --out $(DEMO) --minutes 6
 	$(BIN)/ganfold sample $(DEMO) --count 64 --out $(DEMO)/generated.png --force
 	$(BIN)/ganfold evaluate $(DEMO)
 	$(BIN)/ganfold copies $(DEMO) --features pixels
