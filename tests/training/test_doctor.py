@@ -120,3 +120,10 @@ def test_planted_failures_are_named_and_a_healthy_run_is_not(plant: str, tmp_pat
     found = {diagnosis.name for diagnosis in named(planted(plant, 0, tmp_path, kimg=24))}
     expected = PLANTS[plant][1]
     assert found & expected if expected else not found
+
+
+def test_a_rate_that_falls_of_its_own_accord_is_not_blamed_for_beginning_high() -> None:
+    rows = log({"move/G": 0.03})
+    assert any(found.name == "learning rate" for found in diagnose(rows, CONFIG, {"status": "running"}))
+    falling = CONFIG | {"config": CONFIG["config"] | {"lr_end": 1e-4}}
+    assert not any(found.name == "learning rate" for found in diagnose(rows, falling, {"status": "running"}))
