@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from torch import Tensor, nn
 
 import ganfold
 from ganfold.gans import GANS, dcgan
-from ganfold.gans.contract import GAN, Batch, Phase, Shape, Terms, adam
+from ganfold.gans.contract import GAN, Batch, Phase, Shape, Terms, adam, cosine, halvings
 from ganfold.gans.losses import LOSSES, relativistic
 from ganfold.networks import residual
 from ganfold.networks.augment import augment
@@ -51,14 +50,13 @@ class Variant(GAN):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(config, shape)
-        halvings = shape.resolution.bit_length() - 3
         if config.generator == "residual":
-            widths = [config.width << n for n in range(halvings)][::-1]
+            widths = [config.width << n for n in range(halvings(shape))][::-1]
             self.G: nn.Module = residual.Generator(config.z_dim, widths, 1, shape.channels, 0, norm=False)
         else:
             self.G = dcgan.Generator(config.z_dim, config.width, shape).apply(dcgan.initialise)
         if config.critic == "residual":
-            widths = [config.width_d << n for n in range(halvings)]
+            widths = [config.width_d << n for n in range(halvings(shape))]
             self.D: nn.Module = residual.Discriminator(widths, 1, shape.channels, 0)
         else:
             self.D = dcgan.Discriminator(config.width_d, shape, norm=config.critic != "no norm")
@@ -79,14 +77,8 @@ class Variant(GAN):
         }
         self.phases = [Phase(self.discriminator, "D"), Phase(self.generator, "G", early=self.fake)]
 
-    @staticmethod
-    def resolution(native: int) -> int:
-        return dcgan.DCGAN.resolution(native)
-
     def rate(self, images: int) -> float:
-        if not self.config.decay_kimg:
-            return 1.0
-        return 0.1 + 0.9 * (1 + math.cos(math.pi * min(1.0, images / 1000 / self.config.decay_kimg))) / 2
+        return cosine(images, self.config.decay_kimg, 0.1) if self.config.decay_kimg else 1.0
 
     def fake(self, batch: Batch) -> Terms:
         return {"fake": self.sample(batch.normal(*self.latent))}
@@ -123,7 +115,7 @@ class Variant(GAN):
         return self.D(images, None, torch.ones(()))
 
     def augment(self, batch: Batch, images: Tensor) -> Tensor:
-        return augment(images, self.config.augment, batch.uniform) if self.config.augment else images
+        return augment(images, self.config.augment, batch.uniform)
 
     def sample(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         return self.G(z, None, torch.ones(())) if self.config.generator == "residual" else self.G(z)

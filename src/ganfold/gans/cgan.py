@@ -77,11 +77,6 @@ class CGAN(GAN):
         }
         self.phases = [Phase(self.discriminator, "D"), Phase(self.generator, "G", early=self.fake)]
 
-    @staticmethod
-    def resolution(native: int) -> int:
-        """As `dcgan`."""
-        return dcgan.DCGAN.resolution(native)
-
     def fake(self, batch: Batch) -> Terms:
         return {"fake": self.G(batch.normal(*self.latent), batch["label"])}
 
@@ -105,7 +100,7 @@ class CGAN(GAN):
         return self.D(self.augment(batch, images), batch["label"])
 
     def augment(self, batch: Batch, images: Tensor) -> Tensor:
-        return augment(images, self.config.augment, batch.uniform) if self.config.augment else images
+        return augment(images, self.config.augment, batch.uniform)
 
     def sample(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         return self.G(z, label)

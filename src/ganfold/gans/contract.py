@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from ganfold.errors import GanfoldError
 from ganfold.gans import noise
 
 Terms = dict[str, Tensor]
@@ -109,7 +111,7 @@ class GAN(nn.Module):
     @staticmethod
     def resolution(native: int) -> int:
         """The resolution to train at when the user names none and the images have `native` pixels a side."""
-        raise NotImplementedError
+        return min(64, power_of_two(native))
 
     def sample(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """Images in [-1, 1], (B, C, H, W), of latents (B, *latent) and, where it is conditional, labels (B,)."""
@@ -128,6 +130,29 @@ class GAN(nn.Module):
     def augment(self, batch: Batch, images: Tensor) -> Tensor:
         """What is done to images before D sees them; the same images where nothing is."""
         return images
+
+
+def power_of_two(native: int) -> int:
+    """The greatest power of two up to 1.2 times the images' size, in pixels; at least 16."""
+    return max(16, 1 << (int(native * 1.2).bit_length() - 1))
+
+
+def halvings(shape: Shape) -> int:
+    """How many maps there are from half the resolution down to 4 pixels.
+
+    Raises:
+        GanfoldError: the resolution is no power of two from 16 to 256.
+    """
+    if shape.resolution not in (16, 32, 64, 128, 256):
+        raise GanfoldError(
+            f"this GAN makes images of 16, 32, 64, 128 or 256 pixels a side, not {shape.resolution}: give --resolution"
+        )
+    return shape.resolution.bit_length() - 3
+
+
+def cosine(images: int, kimg: float, end: float) -> float:
+    """From 1 down to `end` along half a cosine while so many thousand images are seen, and `end` from there on."""
+    return end + (1 - end) * (1 + math.cos(math.pi * min(1.0, images / (1000 * kimg)))) / 2
 
 
 def adam(weights: Iterable[nn.Parameter], lr: float, betas: tuple[float, float]) -> Adam:

@@ -10,7 +10,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from ganfold.errors import GanfoldError
-from ganfold.gans.contract import GAN, Batch, Phase, Shape, Terms, adam
+from ganfold.gans.contract import GAN, Batch, Phase, Shape, Terms, adam, halvings
 from ganfold.gans.losses import LOSSES
 from ganfold.networks.augment import augment
 from ganfold.networks.strided import Double, FromLatent, Halve, ToLogit
@@ -58,9 +58,7 @@ class Discriminator(nn.Sequential):
 
 def _widths(width: int, shape: Shape) -> list[int]:
     """Channels at R/2, R/4, ... 4 pixels."""
-    if shape.resolution not in (16, 32, 64, 128, 256):
-        raise GanfoldError(f"dcgan makes images of 16, 32, 64, 128 or 256 pixels a side, not {shape.resolution}")
-    return [width << halving for halving in range(shape.resolution.bit_length() - 3)]
+    return [width << halving for halving in range(halvings(shape))]
 
 
 def initialise(module: nn.Module) -> None:
@@ -90,11 +88,6 @@ class DCGAN(GAN):
         }
         self.phases = [Phase(self.discriminator, "D"), Phase(self.generator, "G", early=self.fake)]
 
-    @staticmethod
-    def resolution(native: int) -> int:
-        """The paper's 64, or for smaller images the power of two below 1.2 times their size, at least 16."""
-        return min(64, max(16, 1 << (int(native * 1.2).bit_length() - 1)))
-
     def fake(self, batch: Batch) -> Terms:
         return {"fake": self.G(batch.normal(*self.latent))}
 
@@ -108,15 +101,15 @@ class DCGAN(GAN):
             batch.watch("D(G(z)) before", fake.sigmoid().mean())
         smoothing = self.config.label_smoothing  # cross-entropy to 1 - s is softplus(-logit) + s * logit
         return {
-            "real": self.loss.real(real).mean() + smoothing * real.mean(),  # -log D(x)
-            "fake": self.loss.fake(fake).mean(),  # -log(1 - D(G(z)))
+            "real": self.loss.real(real).mean() + smoothing * real.mean(),
+            "fake": self.loss.fake(fake).mean(),
         }
 
-    def generator(self, batch: Batch) -> Terms:  # the non-saturating loss, Goodfellow 2014, sec. 3
+    def generator(self, batch: Batch) -> Terms:  # by default the non-saturating loss, Goodfellow 2014, sec. 3
         fake = self.judge(batch, batch["fake"])
         if self.logs:
             batch.watch("D(G(z)) after", fake.sigmoid().mean())
-        return {"fake": self.loss.generator(fake).mean()}  # -log D(G(z))
+        return {"fake": self.loss.generator(fake).mean()}
 
     def judge(self, batch: Batch, images: Tensor) -> Tensor:
         """D's logits (B,)."""
@@ -126,7 +119,7 @@ class DCGAN(GAN):
         return self.D(images)
 
     def augment(self, batch: Batch, images: Tensor) -> Tensor:
-        return augment(images, self.config.augment, batch.uniform) if self.config.augment else images
+        return augment(images, self.config.augment, batch.uniform)
 
     def sample(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         return self.G(z)

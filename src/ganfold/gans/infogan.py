@@ -65,11 +65,6 @@ class InfoGAN(GAN):
         }
         self.phases = [Phase(self.discriminator, "D"), Phase(self.generator, "G", early=self.fake)]
 
-    @staticmethod
-    def resolution(native: int) -> int:
-        """As `dcgan`."""
-        return dcgan.DCGAN.resolution(native)
-
     def codes(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """The category (B,) and the continuous codes (B, continuous) that normal latents stand for."""
         first = self.config.z_dim

@@ -10,8 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ganfold.errors import GanfoldError
-from ganfold.gans.contract import GAN, Batch, Phase, Shape, Terms, adam
+from ganfold.gans.contract import GAN, Batch, Phase, Shape, Terms, adam, cosine, halvings
 from ganfold.gans.losses import relativistic
 from ganfold.networks.augment import augment
 from ganfold.networks.residual import Discriminator, Generator
@@ -54,9 +53,7 @@ class R3GAN(GAN):
         self.temper = config.temper if self.conditional else 1.0
         self.gamma = 5e-4 * shape.resolution**2 if config.gamma is None else config.gamma
         width, most, blocks = SIZES[config.size]
-        if shape.resolution not in (16, 32, 64, 128, 256):
-            raise GanfoldError(f"r3gan makes images of 16, 32, 64, 128 or 256 pixels a side, not {shape.resolution}")
-        widths = [min(most, width << halving) for halving in range(shape.resolution.bit_length() - 3)]  # R/2 to 4 px
+        widths = [min(most, width << halving) for halving in range(halvings(shape))]  # R/2 to 4 px
         classes = shape.classes if self.conditional else 0
         self.G = Generator(config.z_dim, widths[::-1], blocks, shape.channels, classes, config.norm)
         self.D = Discriminator(widths, blocks, shape.channels, classes)
@@ -67,14 +64,8 @@ class R3GAN(GAN):
         }
         self.phases = [Phase(self.discriminator, "D"), Phase(self.generator, "G", early=self.fake)]
 
-    @staticmethod
-    def resolution(native: int) -> int:
-        """64, or for smaller images the power of two below 1.2 times their size, at least 16."""
-        return min(64, max(16, 1 << (int(native * 1.2).bit_length() - 1)))
-
     def rate(self, images: int) -> float:
-        end = self.config.lr_end / self.config.lr
-        return end + (1 - end) * (1 + math.cos(math.pi * min(1.0, images / (1000 * self.config.decay_kimg)))) / 2
+        return cosine(images, self.config.decay_kimg, self.config.lr_end / self.config.lr)
 
     def fake(self, batch: Batch) -> Terms:
         return {"fake": self.sample(batch.normal(*self.latent), batch.get("label"))}
@@ -123,7 +114,7 @@ class R3GAN(GAN):
         return self.D(images, label, self.ramp())
 
     def augment(self, batch: Batch, images: Tensor) -> Tensor:
-        return augment(images, self.config.augment, batch.uniform) if self.config.augment else images
+        return augment(images, self.config.augment, batch.uniform)
 
     def progress(self) -> Tensor:
         """How far the schedules are, 0 to 1, along half a cosine."""

@@ -3,13 +3,12 @@ arXiv:1807.00734, with the networks of `dcgan` and what else makes them learn fa
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from ganfold.gans import dcgan
-from ganfold.gans.contract import GAN, Batch, Phase, Shape, Terms, adam
+from ganfold.gans.contract import GAN, Batch, Phase, Shape, Terms, adam, cosine
 from ganfold.gans.losses import relativistic
 from ganfold.networks.augment import augment
 
@@ -43,14 +42,8 @@ class RSGAN(GAN):
         }
         self.phases = [Phase(self.discriminator, "D"), Phase(self.generator, "G", early=self.fake)]
 
-    @staticmethod
-    def resolution(native: int) -> int:
-        """As `dcgan`."""
-        return dcgan.DCGAN.resolution(native)
-
     def rate(self, images: int) -> float:
-        end = self.config.lr_end / self.config.lr
-        return end + (1 - end) * (1 + math.cos(math.pi * min(1.0, images / (1000 * self.config.decay_kimg)))) / 2
+        return cosine(images, self.config.decay_kimg, self.config.lr_end / self.config.lr)
 
     def fake(self, batch: Batch) -> Terms:
         return {"fake": self.G(batch.normal(*self.latent))}
@@ -73,7 +66,7 @@ class RSGAN(GAN):
         return self.D(self.augment(batch, images))
 
     def augment(self, batch: Batch, images: Tensor) -> Tensor:
-        return augment(images, self.config.augment, batch.uniform) if self.config.augment else images
+        return augment(images, self.config.augment, batch.uniform)
 
     def sample(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         return self.G(z)

@@ -52,11 +52,6 @@ class WGANGP(GAN):
             Phase(self.generator, "G", early=self.fake),
         ]
 
-    @staticmethod
-    def resolution(native: int) -> int:
-        """As `dcgan`."""
-        return dcgan.DCGAN.resolution(native)
-
     def fake(self, batch: Batch) -> Terms:
         return {"fake": self.G(batch.normal(*self.latent))}
 

@@ -16,11 +16,13 @@ HOLE = 1 / 2  # of the side: what a cutout covers
 
 
 def augment(images: Tensor, p: float, uniform: Uniform) -> Tensor:
-    """Colour, translation and cutout, each on a share `p` of the images, (B, C, H, W) in [-1, 1].
+    """Colour, translation and cutout, each on a share `p` of the images, (B, C, H, W) in [-1, 1]; 0: on none.
 
     Near p = 1 an image is hardly ever shown as it is, and the changes begin to leak into what G makes (Karras 2020,
     arXiv:2006.06676, sec. 2.2).
     """
+    if not p:
+        return images
     for change in (colour, translation, cutout):
         chosen = uniform() < p
         images = torch.where(chosen[:, None, None, None], change(images, uniform), images)

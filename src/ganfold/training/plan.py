@@ -16,6 +16,7 @@ from ganfold import data as ganfold_data
 from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError
 from ganfold.gans import find
+from ganfold.gans.contract import power_of_two
 from ganfold.run import about
 from ganfold.training import device
 from ganfold.training.options import command, split
@@ -44,7 +45,7 @@ def choose_gan(where: str, minutes: float | None, resolution: int) -> tuple[str,
 
 def choose_resolution(where: str, minutes: float | None, native: int) -> Rule:
     """A power of two, 16 to 64 px: the largest that the images have, with a fifth of grace, and the time allows."""
-    side = max(16, 1 << (int(native * 1.2).bit_length() - 1))
+    side = power_of_two(native)
     if where == "cpu" and (minutes or 0) < LONG:
         most, why = 32, f"a CPU learns more in minutes from 32 px; 64 from --minutes {LONG} on"
     else:
