@@ -17,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -138,12 +139,24 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
+def few(source: str, count: int, seed: int, out: Path) -> tuple[Path, Path]:
+    """Two files: so many images of the source, and 1,200 others, drawn by the seed."""
+    data = ganfold.data.load(source, resolution=32, progress=False)
+    order = np.random.default_rng(seed).permutation(len(data))
+    out.mkdir(parents=True, exist_ok=True)
+    paths = out / f"{source}-{count}-{seed}.npy", out / f"{source}-others-{count}-{seed}.npy"
+    for path, chosen in zip(paths, (order[:count], order[count : count + 1200]), strict=True):
+        np.save(path, data.images[np.sort(chosen)].transpose(0, 2, 3, 1))
+    return paths
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("variant", choices=[*VARIANTS, *GANS], help="one of ours, or a GAN of the package as it is")
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", default="avatars")
+    parser.add_argument("--few", type=int, help="train on so many of the images, measured against 1,200 others")
     parser.add_argument("--out", type=Path, default=Path("runs", "which-default"))
     parser.add_argument("--options", default="{}", help="more of `ganfold.train`'s options, as JSON")
     asked = parser.parse_args()
@@ -151,19 +164,21 @@ def main() -> None:
     vars(loop)["time"] = SimpleNamespace(monotonic=time.process_time)
     ours = asked.variant in VARIANTS
     options = dict(VARIANTS.get(asked.variant, {}), resolution=32, evaluate_every=0) | json.loads(asked.options)
+    name = f"{asked.variant.replace(' ', '-')}-{asked.data}{asked.few or ''}-{asked.minutes:g}-{asked.seed}"
+    shown, others = few(asked.data, asked.few, asked.seed, asked.out) if asked.few else (asked.data, None)
     run = ganfold.train(
         "variant" if ours else asked.variant,
-        asked.data,
-        asked.out / f"{asked.variant.replace(' ', '-')}-{asked.data}-{asked.minutes:g}-{asked.seed}",
+        shown,
+        asked.out / name,
         minutes=asked.minutes,
         seed=asked.seed,
         progress=False,
         **options,
     )
-    found = ganfold.evaluate(ganfold.load(run.path, "last"), progress=False)
+    found = ganfold.evaluate(ganfold.load(run.path, "last"), others, progress=False)
     state = json.loads((run.path / "state.json").read_text())
     figures = {name: round(found[name].value, 4) for name in ("KID", "precision", "recall", "density", "coverage")}
-    print(asked.variant, f"{state['images'] / 1000:g} kimg", f"{state['step']} updates", figures, flush=True)
+    print(name, f"{state['images'] / 1000:g} kimg", f"{state['step']} updates", figures, flush=True)
 
 
 if __name__ == "__main__":
