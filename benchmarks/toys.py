@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ganfold.files import write_atomically
 from ganfold.gans import noise
-from ganfold.gans.contract import GAN, Batch, Phase, Shape, Terms, adam
+from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, adam
 from ganfold.gans.losses import LOSSES, relativistic
 from ganfold.gans.wgan import ClippedRMSprop
 from ganfold.training.batches import Batches
@@ -109,7 +109,7 @@ class Toy(GAN):
             return {"pairs": relativistic(fake, self.D(batch["image"])).mean()}
         return {"fake": LOSSES[self.config.loss].generator(fake).mean()}
 
-    def sample(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+    def sample(self, z: Tensor, given: Given = NOTHING) -> Tensor:
         return self.G(z)
 
 

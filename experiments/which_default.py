@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 import ganfold
 from ganfold.gans import GANS, dcgan
-from ganfold.gans.contract import GAN, Batch, Phase, Shape, Terms, adam, cosine, halvings
+from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, adam, cosine, halvings
 from ganfold.gans.losses import LOSSES, relativistic
 from ganfold.networks import residual
 from ganfold.networks.augment import augment
@@ -118,7 +118,7 @@ class Variant(GAN):
     def augment(self, batch: Batch, images: Tensor) -> Tensor:
         return augment(images, self.config.augment, batch.uniform)
 
-    def sample(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+    def sample(self, z: Tensor, given: Given = NOTHING) -> Tensor:
         return self.G(z, None, torch.ones(())) if self.config.generator == "residual" else self.G(z)
 
 

@@ -16,10 +16,12 @@ from torch import Tensor
 from ganfold import checkpoint, data
 from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError, did_you_mean
+from ganfold.fields import FromReals, from_reals
 from ganfold.files import read_json, read_run
 from ganfold.gans import find, noise
-from ganfold.gans.contract import GAN, Shape
+from ganfold.gans.contract import GAN, NOTHING, Given, Shape, Wants
 
+Giving = Callable[[Tensor], Given]  # numbers of images, int64 (B,) -> what they are made from beside their latents
 Labelling = Callable[[Tensor], Tensor]  # numbers of images, int64 (B,) -> numbers of their classes, int64 (B,)
 
 CHUNK = 32  # images generated at once: always the same number, since another could change the last bits
@@ -89,13 +91,21 @@ class Run:
         """What its generator can be asked for; () where it takes no labels."""
         return tuple(self.config["data"]["classes"]) if self.gan.conditional else ()
 
-    def sample(self, count: int, seed: int = 0, start: int = 0, label: str | Labelling | None = None) -> np.ndarray:
+    def sample(
+        self,
+        count: int,
+        seed: int = 0,
+        start: int = 0,
+        label: str | Labelling | None = None,
+        giving: Giving | None = None,
+    ) -> np.ndarray:
         """Images `start` to `start + count` of the endless row that the seed names.
 
         Args:
             count, seed, start: which.
             label: the class of all of them, by its name; or a function from their numbers, int64 (B,), to the numbers
                 of their classes; None: as `labels` says.
+            giving: what each is made from beside its latent, from their numbers; None: what `given` says.
 
         Returns:
             uint8 (count, H, W, C). Image `i` of a seed and label is the same image whatever `count` and `start`.
@@ -105,11 +115,32 @@ class Run:
         """
         if count < 0 or start < 0:
             raise GanfoldError(f"count and start must be 0 or more, not {count} and {start}")
-        labelling = self._labelling(seed) if label is None else label
-        if isinstance(labelling, str):
-            number = self._number(labelling)
-            labelling = lambda rows: torch.full_like(rows, number)  # noqa: E731
-        return generate(self.gan.sample, self.gan.latent, seed, count, start, labelling=labelling)
+        if label is not None:
+            labelling = label
+            if isinstance(label, str):
+                number = self._number(label)
+                labelling = lambda rows: torch.full_like(rows, number)  # noqa: E731
+            giving = labelled(labelling)  # type: ignore[arg-type]
+        return generate(self.gan.sample, self.gan.latent, seed, count, start, giving=giving or self.giving(seed))
+
+    def giving(self, seed: int) -> Giving | None:
+        """What samples are made from beside their latents where nobody says: labels as frequent as in training, or
+        what belongs to the held-out images, one after the other. None where that is nothing."""
+        return self.reals(seed) or (labelled(labelling) if (labelling := self._labelling(seed)) else None)
+
+    def reals(self, seed: int = 0) -> FromReals | None:
+        """The held-out images that samples are made from, where they are made from images.
+
+        Raises:
+            GanfoldError: the images that it was trained on are gone.
+        """
+        if type(self.gan).given is GAN.given:
+            return None
+        return from_reals(self.gan, self._images, seed)
+
+    @cached_property
+    def _images(self) -> ImageSet:
+        return self.images(progress=False)
 
     def labels(self, count: int, seed: int = 0, start: int = 0) -> np.ndarray | None:
         """The classes, int64 (count,), of the images of a seed where none is asked for: as frequent as in training.
@@ -137,15 +168,18 @@ class Run:
             GanfoldError: they are gone, or others are there now.
         """
         trained, settings = self.config["data"], self.config["settings"]
-        images = data.load(
-            trained["source"],
+        images = data.load_as(
+            wants(self.config),
+            *sources(self.config),
+            words=tuple(trained["words"]) if trained.get("words") else None,
             resolution=trained["resolution"],
             channels=trained["channels"],
             fit=settings["fit"],
             held_out=settings["held_out"],
             progress=progress,
         )
-        if images.fingerprint != trained["fingerprint"]:
+        same = images.inputs is None or images.inputs.fingerprint == trained["inputs"]["fingerprint"]
+        if images.fingerprint != trained["fingerprint"] or not same:
             raise GanfoldError(
                 f"{self.path} was trained on other images than {trained['source']} holds now: restore them"
             )
@@ -163,7 +197,43 @@ def about(images: ImageSet) -> dict[str, Any]:
         "channels": images.channels,
         "classes": list(images.classes),
         "class_counts": images.class_counts,
+        "inputs": None
+        if images.inputs is None
+        else {
+            "source": images.inputs.source,
+            "fingerprint": images.inputs.fingerprint,
+            "channels": images.inputs.channels,
+        },
+        "words": list(images.captions.words) if images.captions else [],
+        "keypoints": 0
+        if images.captions is None or images.captions.keypoints is None
+        else images.captions.keypoints.shape[1],
     }
+
+
+def shape_of(about: dict[str, Any]) -> Shape:
+    """What networks are built for, from what a `config.json` says of the images."""
+    words = len(about.get("words") or [])
+    return Shape(
+        about["channels"],
+        about["resolution"],
+        len(about["classes"]),
+        inputs=(about.get("inputs") or {"channels": 0})["channels"],
+        words=words + 1 if words else 0,
+        keypoints=about.get("keypoints", 0),
+    )
+
+
+def wants(config: dict[str, Any]) -> Wants:
+    """What its GAN wants of its images, by a `config.json`."""
+    kind = find(config["gan"])
+    return kind.wants(known(kind.config_class, config["config"]))
+
+
+def sources(config: dict[str, Any]) -> tuple[str, str | None]:
+    """Where its images came from: what `load_as` takes."""
+    made, inputs = config["data"]["source"], config["data"].get("inputs")
+    return (inputs["source"], made) if inputs and wants(config) == "domains" else (made, None)
 
 
 def known(kind: type[Any], values: dict[str, Any]) -> Any:
@@ -177,19 +247,18 @@ def build(config: dict[str, Any]) -> GAN:
     kind, data = find(config["gan"]), config["data"]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config["settings"]["seed"])
-        shape = Shape(data["channels"], data["resolution"], len(data["classes"]))
-        return kind(known(kind.config_class, config["config"]), shape)
+        return kind(known(kind.config_class, config["config"]), shape_of(data))
 
 
 @torch.inference_mode()
 def generate(
-    sample: Callable[[Tensor, Tensor | None], Tensor],
+    sample: Callable[[Tensor, Given], Tensor],
     latent: tuple[int, ...],
     seed: int,
     count: int,
     start: int = 0,
     device: str | torch.device = "cpu",
-    labelling: Labelling | None = None,
+    giving: Giving | None = None,
 ) -> np.ndarray:
     """Images `start` to `start + count` of a seed, uint8 (count, H, W, C), by whole chunks aligned at 0."""
     key = noise.key_of(seed, "sample")
@@ -197,9 +266,13 @@ def generate(
     parts = []
     for begin in range(first, max(last, first + 1), CHUNK):
         rows = torch.arange(begin, begin + CHUNK, device=device)
-        images = sample(noise.normal(key, rows, *latent), labelling(rows) if labelling else None).float()
+        images = sample(noise.normal(key, rows, *latent), giving(rows) if giving else NOTHING).float()
         parts.append(as_bytes(images).permute(0, 2, 3, 1).cpu().numpy()[max(0, start - begin) : last - begin])
     return np.concatenate(parts)
+
+
+def labelled(labelling: Labelling) -> Giving:
+    return lambda rows: {"label": labelling(rows)}
 
 
 def as_frequent_as(counts: Sequence[int], seed: int) -> Labelling:

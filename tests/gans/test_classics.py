@@ -147,7 +147,7 @@ def test_other_labels_give_other_images_and_other_logits(networks: str) -> None:
     gan = build("cgan", Shape(3, 16, 3), networks=networks).eval()
     z, batch = noise.normal(0, torch.arange(8), 6), batch_of(8)
     ones, twos = torch.full((8,), 1), torch.full((8,), 2)
-    assert not torch.allclose(gan.sample(z, ones), gan.sample(z, twos))
+    assert not torch.allclose(gan.sample(z, {"label": ones}), gan.sample(z, {"label": twos}))
     batch["label"] = ones
     first = gan.judge(batch, batch["image"])
     batch["label"] = twos

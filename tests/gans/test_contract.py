@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from ganfold.data import ImageSet, load
+from ganfold.data.captions import LENGTH, Captions
 from ganfold.errors import GanfoldError
+from ganfold.fields import Fields
 from ganfold.gans import GANS, find, noise
-from ganfold.gans.contract import GAN, Shape
+from ganfold.gans.contract import GAN, Batch, Shape, Terms
 from ganfold.training.batches import Batches
 from ganfold.training.ranks import Ranks
 from ganfold.training.trainer import Trainer
@@ -20,26 +24,50 @@ from ganfold.training.trainer import Trainer
 BATCH = 8
 
 
+SMALL = {"batch": BATCH, "width": 4, "z_dim": 6, "blocks": 1}
+
+
 @pytest.fixture(scope="module")
 def images(squares: Path) -> ImageSet:
-    return load(squares, progress=False)
+    """Labelled images with all that any GAN may want: inputs that belong to them, and captions."""
+    images = load(squares, progress=False)
+    inputs = replace(images, images=255 - images.images)
+    random = np.random.default_rng(0)
+    places = np.array([[0.2, 0.1, 0.5, 0.6]] * len(images), np.float32)
+    tokens = random.integers(0, len(WORDS) + 1, (len(images), LENGTH)).astype(np.uint16)
+    captions = Captions(WORDS, tokens, places, random.random((len(images), 2, 3), np.float32))
+    return replace(images, inputs=inputs, partner=np.arange(len(images)), captions=captions)
 
 
-RGB = Shape(3, 16, 3)
+WORDS = ("dark", "ground", "square")
+RGB = Shape(3, 16, 3, inputs=3, words=len(WORDS) + 1, keypoints=2)
+
+
+def config(name: str) -> Any:
+    kind = find(name).config_class
+    return kind(**{k: v for k, v in SMALL.items() if k in {f.name for f in fields(kind)}})
 
 
 def build(name: str, shape: Shape = RGB) -> GAN:
-    kind = find(name)
-    small = {"batch": BATCH, "width": 4, "z_dim": 6}
     torch.manual_seed(0)
-    return kind(
-        kind.config_class(**{k: v for k, v in small.items() if k in {f.name for f in fields(kind.config_class)}}), shape
-    )
+    return find(name)(config(name), shape)
+
+
+def wanted(name: str, images: ImageSet) -> ImageSet:
+    return replace(images, partner=None) if find(name).wants(config(name)) == "domains" else images
+
+
+def given(gan: GAN, images: ImageSet, count: int) -> Terms:
+    """What its samples are made from, of the first images."""
+    fields = Fields(images, torch.device("cpu"))(np.arange(count), np.arange(count))
+    batch = Batch(fields, torch.arange(count))
+    batch.begin("test")
+    return gan.given(batch)
 
 
 def trainer(name: str, images: ImageSet) -> Trainer:
     cpu, ranks = torch.device("cpu"), Ranks("cpu")
-    batches = Batches(images, seed=0, size=BATCH, ranks=ranks, device=cpu, flips=True)
+    batches = Batches(wanted(name, images), seed=0, size=BATCH, ranks=ranks, device=cpu, flips=True)
     return Trainer(build(name), batches, seed=0, device=cpu, ranks=ranks, ema_images=1000)
 
 
@@ -54,9 +82,11 @@ def same(one: Trainer, other: Trainer) -> bool:
 
 @pytest.mark.parametrize("name", GANS)
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_images_have_the_asked_for_shape_and_range(name: str, channels: int) -> None:
-    gan = build(name, Shape(channels, 16, 3)).eval()
-    made = gan.sample(noise.normal(1, torch.arange(5), *gan.latent), torch.tensor([0, 1, 2, 0, 1]))
+def test_images_have_the_asked_for_shape_and_range(name: str, channels: int, images: ImageSet) -> None:
+    gan = build(name, replace(RGB, channels=channels, inputs=channels)).eval()
+    pixels = np.repeat(images.images[:, :1], channels, 1)
+    shown = replace(images, images=pixels, inputs=replace(images, images=pixels))
+    made = gan.sample(noise.normal(1, torch.arange(5), *gan.latent), given(gan, wanted(name, shown), 5))
     assert made.shape == (5, channels, 16, 16)
     assert made.abs().max() <= 1
     assert made.std() > 0
@@ -95,7 +125,7 @@ def test_every_weight_is_owned_and_every_phase_has_terms(name: str, images: Imag
     assert {id(w) for w in owned} == {id(w) for w in subject.gan.parameters()}
     subject.step()
     means = subject.meter.means()
-    for phase in subject.gan.phases:
+    for phase in (phase for phase in subject.gan.phases if phase.since <= 0 < phase.until):
         total = sum(value for key, value in means.items() if key.startswith(f"{phase.optimizer}/"))
         assert means[f"Loss_{phase.optimizer}"] == pytest.approx(total, rel=1e-5)
         assert means[f"grad_norm/{phase.optimizer}"] > 0
@@ -129,15 +159,15 @@ def test_resume_gives_the_same_bits(name: str, stop: int, images: ImageSet) -> N
 @pytest.mark.parametrize("name", GANS)
 def test_the_averaged_generator_follows_and_makes_the_samples(name: str, images: ImageSet) -> None:
     subject = trainer(name, images)
-    z, label = noise.normal(0, torch.arange(4), *subject.gan.latent), torch.tensor([0, 1, 2, 0])
-    before = subject.sample(z, label)
+    z, made_from = noise.normal(0, torch.arange(4), *subject.gan.latent), given(subject.gan, subject.batches.data, 4)
+    before = subject.sample(z, made_from)
     for _ in range(3):
         subject.step()
     for network in subject.gan.averaged:
         live = dict(getattr(subject.gan, network).named_parameters())
         for key, weight in subject.averages[network].network.named_parameters():
             assert not torch.equal(weight, live[key])  # it lags behind
-    assert not torch.equal(subject.sample(z, label), before)
+    assert not torch.equal(subject.sample(z, made_from), before)
 
 
 @pytest.mark.parametrize("name", GANS)
@@ -177,7 +207,7 @@ def test_every_default_is_explained(name: str) -> None:
 @pytest.mark.parametrize("native", [8, 16, 28, 32, 48, 60, 64, 100, 1000])
 def test_the_default_resolution_can_be_made(name: str, native: int) -> None:
     resolution = find(name).resolution(native)
-    build(name, Shape(3, resolution, 3))
+    build(name, replace(RGB, resolution=resolution))
     assert resolution <= max(64, native)
 
 

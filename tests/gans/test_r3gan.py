@@ -120,7 +120,7 @@ def test_labels_come_in_slowly() -> None:
     apart = {}
     for seen in (0, 25_000, 50_000, 10**6):
         gan = build(LABELLED, seen=seen, augment=0.0).eval()
-        same, other = gan.sample(z, label), gan.sample(z, label.roll(1))
+        same, other = gan.sample(z, {"label": label}), gan.sample(z, {"label": label.roll(1)})
         judged = gan.judge(drawn, drawn["image"])
         drawn["label"] = drawn["label"].roll(1)
         otherwise = gan.judge(drawn, drawn["image"])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ganfold.data import load
-from ganfold.gans.contract import GAN, Batch, Phase, Shape, Terms, adam
+from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, adam
 from ganfold.training.batches import Batches
 from ganfold.training.ranks import Ranks
 from ganfold.training.trainer import Trainer
@@ -40,7 +40,7 @@ class Plain(GAN):
     def lazy(self, batch: Batch) -> Terms:
         return {"drift": self.D(batch["image"]).square().mean()}
 
-    def sample(self, z: Tensor) -> Tensor:
+    def sample(self, z: Tensor, given: Given = NOTHING) -> Tensor:
         made: Tensor = self.G(z)
         return made
 

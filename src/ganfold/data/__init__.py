@@ -3,6 +3,19 @@
 from ganfold.data.decode import Fit
 from ganfold.data.doctor import Finding, Findings
 from ganfold.data.imageset import BUNDLED, ImageSet, check, drawn, load, native
+from ganfold.data.sets import load_as
 from ganfold.data.sheet import contact_sheet
 
-__all__ = ["BUNDLED", "Finding", "Findings", "Fit", "ImageSet", "check", "contact_sheet", "drawn", "load", "native"]
+__all__ = [
+    "BUNDLED",
+    "Finding",
+    "Findings",
+    "Fit",
+    "ImageSet",
+    "check",
+    "contact_sheet",
+    "drawn",
+    "load",
+    "load_as",
+    "native",
+]

@@ -15,6 +15,7 @@ import numpy as np
 
 from ganfold.data import arrays, hub, sheet, tree
 from ganfold.data.cache import default_cache
+from ganfold.data.captions import Captions
 from ganfold.data.decode import Fit
 from ganfold.data.doctor import Findings
 from ganfold.data.prepare import Wanted, check_resolution, prepare
@@ -40,6 +41,9 @@ class ImageSet:
     fingerprint: str  # hex digest of pixels, labels, classes and held-out part
     source: str  # as the user gave it
     findings: Findings  # the data doctor's report
+    inputs: ImageSet | None = None  # what these images are to be made from: see `pairs` and `domains`
+    partner: np.ndarray | None = None  # int64 (N,): the row of `inputs` that belongs to image i; None: unpaired
+    captions: Captions | None = None  # texts and places: see `captioned`
 
     @property
     def resolution(self) -> int:
@@ -59,8 +63,9 @@ class ImageSet:
 
 
 def load(
-    source: str | Path,
+    source: str | Path | Source,
     *,
+    name: str | None = None,
     resolution: int | Callable[[int], int] | None = None,
     channels: int | None = None,
     fit: Fit = "crop",
@@ -73,7 +78,8 @@ def load(
 
     Args:
         source: a folder or zip of pictures, an `.npz` or `.npy`, MNIST's, CIFAR-10's or STL-10's own files,
-            parquet or webdataset files, a hub id `owner/name`, or as a `str` a bundled set: avatars, digits.
+            parquet or webdataset files, a hub id `owner/name`, or as a `str` a bundled set: avatars, digits, scenes.
+        name: what to call it [as it was given].
         resolution: side in px, 8 to 1024; a function from the data's own (its median shorter side) to the one
             wanted; None for the data's own.
         channels: 1, 3 or 4; None: 1 if all pictures are grey, else 3.
@@ -94,9 +100,15 @@ def load(
         raise GanfoldError(f"fit {fit!r} is none of crop, pad, stretch{did_you_mean(fit, ['crop', 'pad', 'stretch'])}")
     if held_out is not None and not 0 <= held_out <= 0.5:
         raise GanfoldError(f"held-out {held_out} is out of range: a fraction from 0 to 0.5")
-    name = str(source)
+    name = name or str(source)
     wanted = Wanted(resolution, channels, fit, held_out, keep_duplicates)
-    made = prepare(find(source), name, wanted, cache or default_cache(), progress=progress)
+    made = prepare(
+        source if isinstance(source, Source) else find(source),
+        name,
+        wanted,
+        cache or default_cache(),
+        progress=progress,
+    )
     inside = np.ones(len(made.images), bool)
     inside[made.held_out] = False
     made.findings.source = name  # the entry may have been made under another spelling

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ganfold.errors import GanfoldError
 from ganfold.gans import dcgan, gan
-from ganfold.gans.contract import GAN, Batch, Phase, Shape, Terms, adam
+from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, adam
 from ganfold.gans.losses import LOSSES
 from ganfold.networks.augment import augment
 
@@ -78,7 +78,7 @@ class CGAN(GAN):
         self.phases = [Phase(self.discriminator, "D"), Phase(self.generator, "G", early=self.fake)]
 
     def fake(self, batch: Batch) -> Terms:
-        return {"fake": self.G(batch.normal(*self.latent), batch["label"])}
+        return {"fake": self.sample(batch.normal(*self.latent), self.given(batch))}
 
     def discriminator(self, batch: Batch) -> Terms:  # eq. 2; a fake is judged with the label that it was made for
         real = self.judge(batch, batch["image"])
@@ -102,5 +102,5 @@ class CGAN(GAN):
     def augment(self, batch: Batch, images: Tensor) -> Tensor:
         return augment(images, self.config.augment, batch.uniform)
 
-    def sample(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.G(z, label)
+    def sample(self, z: Tensor, given: Given = NOTHING) -> Tensor:
+        return self.G(z, given["label"])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,14 +16,18 @@ from ganfold.errors import GanfoldError
 from ganfold.gans import noise
 
 Terms = dict[str, Tensor]
+Given = Mapping[str, Tensor]  # what a sample is made from beside its latent: fields, each with a row for each image
+NOTHING: Given = MappingProxyType({})
+Wants = Literal["images", "pairs", "domains", "captions"]
 
 
 class Batch(dict[str, Tensor]):
     """One mini-batch: its fields by name, randomness of its own, and a place for statistics to report.
 
-    Each field has a row for each image. Images are float32 (B, C, H, W) in [-1, 1]; labels int64 (B,). The trainer
-    sets `key` anew before each phase, so that what `normal` and `uniform` give follows from (seed, step, phase) and
-    the image's place in the batch over all ranks.
+    Each field has a row for each image: `image`, float32 (B, C, H, W) in [-1, 1], the real images that D sees; `label`,
+    int64 (B,), where there are classes; and what `GAN.wants` says. The trainer begins it anew before each phase, so
+    that what `normal` and `uniform` give follows from (seed, step, phase) and the image's place in the batch over all
+    ranks.
     """
 
     def __init__(self, fields: dict[str, Tensor], rows: Tensor) -> None:
@@ -69,6 +74,8 @@ class Phase:
     optimizer: str  # key into `GAN.optimizers`; every other weight is frozen meanwhile
     rounds: int = 1  # updates a step; each after the first sees a fresh batch (a critic's n_critic)
     every: int = 1  # only each n-th step (lazy regularisers)
+    since: float = 0.0  # only from so many kimg on ...
+    until: float = math.inf  # ... and before so many (a beginning without a discriminator)
     early: Callable[[Batch], dict[str, Tensor]] | None = None
     """The first half of this phase's forward pass, run at the start of the step: fields for the batch. The
     phase itself differentiates through them, the others see them as constants. A fake made here is made once
@@ -83,6 +90,9 @@ class Shape:
     channels: int  # 1 grey, 3 RGB, 4 RGBA
     resolution: int  # height and width in pixels
     classes: int = 0  # number of labels; 0 without labels
+    inputs: int = 0  # channels of `batch["input"]`, where the data have it
+    words: int = 0  # size of the vocabulary of `batch["text"]`, 0 for padding counted, where the data have it
+    keypoints: int = 0  # how many `batch["keypoints"]` has, where the data have it
 
 
 class GAN(nn.Module):
@@ -96,7 +106,7 @@ class GAN(nn.Module):
     averaged: tuple[str, ...] = ("G",)  # the networks whose running average makes the samples
     ema_kimg: float = 10.0  # half-life of that average, in thousand images ...
     ema_share: float = 0.05  # ... and at most this share of the images seen
-    conditional: bool = False  # whether it wants `batch["label"]`, and `sample` a label for each latent
+    conditional: bool = False  # whether samples are given a label
     temper: float = 1.0  # how often classes are drawn: by their share to this power; see `Batches`
     seen: Tensor  # int64 (), the clock: real images seen before this step, over all ranks
     optimizers: dict[str, Optimizer]
@@ -113,8 +123,23 @@ class GAN(nn.Module):
         """The resolution to train at when the user names none and the images have `native` pixels a side."""
         return min(64, power_of_two(native))
 
-    def sample(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """Images in [-1, 1], (B, C, H, W), of latents (B, *latent) and, where it is conditional, labels (B,)."""
+    @staticmethod
+    def wants(config: Any) -> Wants:
+        """What a batch must hold beside `image` (and `label`, which is there whenever the data have classes).
+
+        "images": nothing. "pairs": `input` (B, C', H, W), which belongs to the image. "domains": `input`, an image of
+        another set; its `Config` then names the set of `image` by `target`. "captions": `text`, int64 (B, L) numbers
+        of words, 0 after its end; and `box`, float32 (B, 4), left, top, width and height as shares of the image; and
+        `keypoints`, float32 (B, K, 3), x and y as shares and whether it can be seen, if the data have them.
+        """
+        return "images"
+
+    def given(self, batch: Batch) -> Terms:
+        """What G makes this batch's fakes from beside z; `sample` takes the same."""
+        return {"label": batch["label"]} if self.conditional else {}
+
+    def sample(self, z: Tensor, given: Given = NOTHING) -> Tensor:
+        """Images in [-1, 1], (B, C, H, W), of latents (B, *latent) and what else is `given`."""
         raise NotImplementedError
 
     def rate(self, images: int) -> float:

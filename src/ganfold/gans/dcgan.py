@@ -10,7 +10,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from ganfold.errors import GanfoldError
-from ganfold.gans.contract import GAN, Batch, Phase, Shape, Terms, adam, halvings
+from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, adam, halvings
 from ganfold.gans.losses import LOSSES
 from ganfold.networks.augment import augment
 from ganfold.networks.strided import Double, FromLatent, Halve, ToLogit
@@ -121,5 +121,5 @@ class DCGAN(GAN):
     def augment(self, batch: Batch, images: Tensor) -> Tensor:
         return augment(images, self.config.augment, batch.uniform)
 
-    def sample(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+    def sample(self, z: Tensor, given: Given = NOTHING) -> Tensor:
         return self.G(z)

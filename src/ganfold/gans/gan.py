@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganfold.gans.contract import GAN, Batch, Phase, Shape, Terms, adam
+from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, adam
 
 
 @dataclass(frozen=True)
@@ -95,5 +95,5 @@ class MLPGAN(GAN):
             images = images + self.config.input_noise * batch.normal(*images.shape[1:])
         return self.D(images)
 
-    def sample(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+    def sample(self, z: Tensor, given: Given = NOTHING) -> Tensor:
         return self.G(z)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganfold.gans import dcgan, gan
-from ganfold.gans.contract import GAN, Batch, Phase, Shape, Terms, adam
+from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, adam
 from ganfold.gans.losses import LOSSES
 
 
@@ -111,7 +111,7 @@ class InfoGAN(GAN):
         """D's logits (B,)."""
         return self.D(images)
 
-    def sample(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+    def sample(self, z: Tensor, given: Given = NOTHING) -> Tensor:
         category, continuous = self.codes(z)
         c = F.one_hot(category, self.config.categories).to(z.dtype)
         return self.G(torch.cat([z[:, : self.config.z_dim], c, continuous], 1))

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ganfold.gans.contract import GAN, Batch, Phase, Shape, Terms, adam, cosine, halvings
+from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, adam, cosine, halvings
 from ganfold.gans.losses import relativistic
 from ganfold.networks.augment import augment
 from ganfold.networks.residual import Discriminator, Generator
@@ -68,7 +68,7 @@ class R3GAN(GAN):
         return cosine(images, self.config.decay_kimg, self.config.lr_end / self.config.lr)
 
     def fake(self, batch: Batch) -> Terms:
-        return {"fake": self.sample(batch.normal(*self.latent), batch.get("label"))}
+        return {"fake": self.sample(batch.normal(*self.latent), self.given(batch))}
 
     def discriminator(self, batch: Batch) -> Terms:
         x, fake = self.augment(batch, batch["image"]), self.augment(batch, batch["fake"])
@@ -124,5 +124,5 @@ class R3GAN(GAN):
         """How much of the labels is let in, 0 to 1."""
         return (self.seen / max(1, 1000 * self.config.labels_kimg)).clamp(max=1)
 
-    def sample(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.G(z, label, self.ramp())
+    def sample(self, z: Tensor, given: Given = NOTHING) -> Tensor:
+        return self.G(z, given.get("label"), self.ramp())

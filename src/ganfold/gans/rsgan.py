@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ganfold.gans import dcgan
-from ganfold.gans.contract import GAN, Batch, Phase, Shape, Terms, adam, cosine
+from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, adam, cosine
 from ganfold.gans.losses import relativistic
 from ganfold.networks.augment import augment
 
@@ -68,5 +68,5 @@ class RSGAN(GAN):
     def augment(self, batch: Batch, images: Tensor) -> Tensor:
         return augment(images, self.config.augment, batch.uniform)
 
-    def sample(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+    def sample(self, z: Tensor, given: Given = NOTHING) -> Tensor:
         return self.G(z)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ganfold.gans import dcgan, gan
-from ganfold.gans.contract import GAN, Batch, Phase, Shape, Terms
+from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms
 
 
 @dataclass(frozen=True)
@@ -79,5 +79,5 @@ class WGAN(GAN):
         """The critic's values (B,), which are no logits: there is no sigmoid."""
         return self.D(images)
 
-    def sample(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+    def sample(self, z: Tensor, given: Given = NOTHING) -> Tensor:
         return self.G(z)

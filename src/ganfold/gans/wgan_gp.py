@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ganfold.gans import dcgan, gan
-from ganfold.gans.contract import GAN, Batch, Phase, Shape, Terms, adam
+from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, adam
 
 
 @dataclass(frozen=True)
@@ -78,5 +78,5 @@ class WGANGP(GAN):
         """The critic's values (B,), which are no logits: there is no sigmoid."""
         return self.D(images)
 
-    def sample(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+    def sample(self, z: Tensor, given: Given = NOTHING) -> Tensor:
         return self.G(z)

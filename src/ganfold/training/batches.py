@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError
+from ganfold.fields import Fields, flipped
 from ganfold.gans import noise
 from ganfold.gans.contract import Batch
 from ganfold.training.ranks import Ranks
@@ -17,8 +17,8 @@ class Batches:
     """The training part of an image set as an endless row of batches, each a function of its number.
 
     Batch `k` over all ranks holds images [k * size, (k + 1) * size) of the row of epochs, each epoch a
-    permutation that follows from (seed, epoch); a rank gets its contiguous share. The whole set lies on the
-    device as uint8 when it fits in half of the free memory there, else it stays a memory map on disk.
+    permutation that follows from (seed, epoch); a rank gets its contiguous share. Unpaired inputs have epochs of
+    their own.
 
     With `temper` below 1 an epoch is as long, but classes come as often as their share to that power says: at 0.5
     a class with a hundredth of another's images comes a tenth as often, at 0 all come equally often.
@@ -55,26 +55,34 @@ class Batches:
         self._places = np.arange(ranks.rank * share, (ranks.rank + 1) * share)
         self._rows = torch.from_numpy(self._places).to(device)
         self._epochs: dict[int, np.ndarray] = {}
-        self._resident = self._on_device() if device.type != "cpu" else None
+        self._other_epochs: dict[int, np.ndarray] = {}
+        self._fields = Fields(data, device)
+        self._others = None if data.inputs is None or data.partner is not None else data.inputs.train
 
     def draw(self, number: int) -> Batch:
-        """Batch `number` of this rank: `image` float32 (B, C, H, W) in [-1, 1], `label` int64 (B,) if any."""
-        index = self._indices(number * self.size + self._places)
-        images = self._images(index).to(memory_format=torch.channels_last, dtype=torch.float32)
-        images = images.div_(127.5).sub_(1)
+        """Batch `number` of this rank, with the fields that `GAN.wants` and the data have."""
+        positions = number * self.size + self._places
+        others = None if self._others is None else self._unpaired(positions)
+        fields = self._fields(self._indices(positions), others)
         if self.flips:
             heads = noise.uniform(noise.key_of(self.seed, "flip", number), self._rows) < 0.5
-            images = torch.where(heads[:, None, None, None], images.flip(3), images)
-        fields = {"image": images}
-        if self.data.labels is not None:
-            fields["label"] = torch.from_numpy(self.data.labels[index]).to(self.device)
+            fields = flipped(fields, heads)
         return Batch(fields, self._rows)
 
-    def _images(self, index: np.ndarray) -> Tensor:
-        if self._resident is not None:
-            return self._resident[torch.from_numpy(index).to(self.device)]
-        images = torch.from_numpy(self.data.images[index])
-        return images if self.device.type == "cpu" else images.pin_memory().to(self.device, non_blocking=True)
+    def _unpaired(self, positions: np.ndarray) -> np.ndarray:
+        """Which images of the other domain stand at these positions of its own endless row of epochs."""
+        assert self._others is not None
+        count = len(self._others)
+        epochs = positions // count
+        orders = {
+            epoch: np.random.Generator(np.random.Philox(key=noise.key_of(self.seed, "other epoch", epoch))).permutation(
+                self._others
+            )
+            for epoch in set(epochs.tolist()) - self._other_epochs.keys()
+        }
+        self._other_epochs = {e: o for e, o in (self._other_epochs | orders).items() if e >= epochs.max() - 1}
+        places = (positions % count).tolist()
+        return np.array([self._other_epochs[e][p] for e, p in zip(epochs.tolist(), places, strict=True)])
 
     def _indices(self, positions: np.ndarray) -> np.ndarray:
         """Which images stand at these positions of the endless row of epochs."""
@@ -99,11 +107,3 @@ class Batches:
             rows = [generator.permutation(members) for _ in range(turns)]
             order[places] = np.concatenate(rows)[: len(places)] if rows else members[:0]
         return order
-
-    def _on_device(self) -> Tensor | None:
-        if self.device.type == "cuda" and self.data.images.nbytes > torch.cuda.mem_get_info(self.device)[0] // 2:
-            return None
-        whole = torch.empty(self.data.images.shape, dtype=torch.uint8, device=self.device)
-        for start in range(0, len(whole), 4096):  # in blocks, so that no second copy stands in host memory
-            whole[start : start + 4096] = torch.from_numpy(np.array(self.data.images[start : start + 4096]))
-        return whole

@@ -11,12 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganfold.data import ImageSet
+from ganfold.fields import from_reals
 from ganfold.gans.contract import GAN, Batch
 from ganfold.metrics.distances import kid
 from ganfold.metrics.features import Extractor, efficientnet
 from ganfold.metrics.manifold import manifold
 from ganfold.metrics.memorisation import nearest, nearest_in_pixels, pixel_bank
-from ganfold.run import as_frequent_as, generate
+from ganfold.run import Giving, as_frequent_as, generate, labelled
 from ganfold.training.trainer import Trainer
 
 MOST = 500  # images: of each kind
@@ -65,11 +66,12 @@ class Checkup:
         return self._nearest(self.images.images[self.unseen])
 
     def __call__(self, trainer: Trainer) -> dict[str, float]:
-        count, gan, labelling, labels = len(self.reference), trainer.gan, None, None
+        count, gan, labels = len(self.reference), trainer.gan, None
+        giving: Giving | None = from_reals(gan, self.images, self.seed, self.device)
         if gan.conditional:
             labelling = as_frequent_as(self.images.class_counts, self.seed)
-            labels = labelling(torch.arange(count)).numpy()
-        samples = generate(trainer.sample, gan.latent, self.seed, count, device=self.device, labelling=labelling)
+            labels, giving = labelling(torch.arange(count)).numpy(), labelled(labelling)
+        samples = generate(trainer.sample, gan.latent, self.seed, count, device=self.device, giving=giving)
         samples = np.ascontiguousarray(samples.transpose(0, 3, 1, 2))
         fake = self.features(samples)
         value, error = kid(fake, self.reference)

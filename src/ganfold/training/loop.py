@@ -16,7 +16,8 @@ from torch import Tensor
 from ganfold import checkpoint
 from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError
-from ganfold.run import Labelling, class_rows, generate
+from ganfold.fields import from_reals
+from ganfold.run import Giving, class_rows, generate, labelled
 from ganfold.training.checkup import FEWEST, Checkup
 from ganfold.training.device import ran_out_of_memory, release_memory
 from ganfold.training.doctor import diagnose, lost_its_gain
@@ -207,12 +208,11 @@ class Loop:
         trainer, gan = self.trainer, self.trainer.gan
         count: int = GRID
         columns: int | None = None
-        labelling: Labelling | None = None
+        giving: Giving | None = from_reals(gan, trainer.batches.data, self.settings.seed, trainer.device)
         if gan.conditional:
             count, columns, labelling = class_rows(GRID, gan.shape.classes)
-        samples = generate(
-            trainer.sample, gan.latent, self.settings.seed, count, device=trainer.device, labelling=labelling
-        )
+            giving = labelled(labelling)
+        samples = generate(trainer.sample, gan.latent, self.settings.seed, count, device=trainer.device, giving=giving)
         self.journal.grid(samples, trainer.images / 1000, trainer.steps, columns)
 
     def _save(self, status: str, why: str) -> None:

@@ -96,7 +96,7 @@ def train(
             if settings.is_spent(state.get("images", 0), state.get("minutes", 0.0)):
                 journal.say(f"{out} is done: {state['images'] / 1000:,.1f} kimg. For more, raise --kimg or --minutes.")
                 return Run(out)
-        images = _images(kind, data, settings, ranks, progress)
+        images = _images(kind, config, data, settings, ranks, progress)
         record = _record(wanted, images, command, where, before)
         _same_data(out, before, record)
         with _one_sentence(out):
@@ -154,12 +154,16 @@ def _earlier(out: Path, wanted: dict[str, Any], restart: bool) -> dict[str, Any]
     return before
 
 
-def _images(kind: type[GAN], data: str | Path, settings: Settings, ranks: Ranks, progress: bool) -> ImageSet:
+def _images(
+    kind: type[GAN], config: Any, data: str | Path, settings: Settings, ranks: Ranks, progress: bool
+) -> ImageSet:
     """The prepared images; one rank prepares them, the others find them in the cache."""
     for turn in (True, False):
         if ranks.first == turn:
-            images = ganfold_data.load(
+            images = ganfold_data.load_as(
+                kind.wants(config),
                 data,
+                getattr(config, "target", None),
                 resolution=settings.resolution or kind.resolution,
                 channels=settings.channels,
                 fit=settings.fit,
@@ -185,7 +189,8 @@ def _record(
 
 
 def _same_data(out: Path, before: dict[str, Any] | None, record: dict[str, Any]) -> None:
-    if before and before["data"]["fingerprint"] != record["data"]["fingerprint"]:
+    new, old = record["data"], (before or record)["data"]
+    if any((old.get(name) or None) != (new[name] or None) for name in ("fingerprint", "inputs", "words")):
         raise GanfoldError(
             f"{out} was trained on other images than {record['data']['source']} holds now: restore them, "
             "give another --out, or --restart to delete the run and begin anew"

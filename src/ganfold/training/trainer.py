@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError
-from ganfold.gans.contract import GAN, Batch, Phase, Terms
+from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Terms
 from ganfold.run import build
 from ganfold.training.average import Average
 from ganfold.training.batches import Batches
@@ -69,13 +69,14 @@ class Trainer:
         self._set_rates(self.gan.rate(before))
         first = batch = self._draw()
         early = {}
+        due = [self.steps % p.every == 0 and p.since <= before / 1000 < p.until for p in self.gan.phases]
         for number, phase in enumerate(self.gan.phases):
-            if phase.early and self.steps % phase.every == 0:
+            if phase.early and due[number]:
                 batch.begin(self.seed, "early", self.steps, number)
                 early[number] = self._early(phase, batch)
                 batch.update({name: value.detach() for name, value in early[number].items()})
         for number, phase in enumerate(self.gan.phases):
-            for turn in range(phase.rounds if self.steps % phase.every == 0 else 0):
+            for turn in range(phase.rounds if due[number] else 0):
                 batch = self._draw() if turn else batch
                 batch.update(early.get(number, {}))
                 batch.begin(self.seed, "phase", self.steps, number, turn)
@@ -137,7 +138,10 @@ class Trainer:
             moved = torch._foreach_sub(list(weights), before)
             share = nn.utils.get_total_norm(moved) / nn.utils.get_total_norm(before)
             self.meter.add(f"move {number}", {f"move/{phase.optimizer}": share})
-        is_first = all(earlier.optimizer != phase.optimizer for earlier in self.gan.phases[:number])
+        is_first = not any(
+            earlier.optimizer == phase.optimizer and earlier.until > phase.since and earlier.since < phase.until
+            for earlier in self.gan.phases[:number]
+        )
         self.meter.add(
             str(number),
             ({f"Loss_{phase.optimizer}": loss} if is_first else {})
@@ -182,13 +186,13 @@ class Trainer:
         return self.batches.draw(self.draws - 1)
 
     @torch.no_grad()
-    def sample(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """Images in [-1, 1] by the averaged networks, of latents (and labels) on the trainer's device."""
+    def sample(self, z: Tensor, given: Given = NOTHING) -> Tensor:
+        """Images in [-1, 1] by the averaged networks, of latents and what else is given, on the trainer's device."""
         live = {name: getattr(self.gan, name) for name in self.averages}
         for name, average in self.averages.items():
             setattr(self.gan, name, average.network)
         try:
-            return self.gan.sample(z, label)
+            return self.gan.sample(z, given)
         finally:
             for name, network in live.items():
                 setattr(self.gan, name, network)
