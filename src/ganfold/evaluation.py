@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from ganfold.files import write_json
 from ganfold.metrics.distances import frechet, frechet_infinity, kid
 from ganfold.metrics.features import Extractor, extractor
 from ganfold.metrics.manifold import Manifold, manifold, mean_and_error
+from ganfold.metrics.paired import TaskFigure
 from ganfold.run import Run, as_run
 from ganfold.training import device as devices
 
@@ -27,6 +28,7 @@ FD_ENOUGH = 5000  # images: below it, or below twice the number of features, the
 LEAST = 50  # images on each side: below it no figure here means anything
 CLASS_LEAST = 20  # of a class
 MOST = 50_000  # images on each side
+TASKS: dict[str, str] = {}  # of a GAN that has a task: the module whose `figures(run, seed, count)` measure it
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Evaluation:
     classes: dict[str, list[Figure]]  # the same of each class alone; where only the reals have classes, of the reals
     notes: list[str]
     protocol: dict[str, Any]
+    task: list[TaskFigure] = field(default_factory=list)  # what its GAN is for, beside what is to be beaten
 
     def __getitem__(self, name: str) -> Figure:
         """The figure of this name, such as "KID"."""
@@ -62,7 +65,8 @@ class Evaluation:
         """What `to_json` gave, back again."""
         classes = {name: [Figure(**figure) for figure in figures] for name, figures in content["classes"].items()}
         figures = [Figure(**figure) for figure in content["figures"]]
-        return cls(figures, classes, content["notes"], content["protocol"])
+        task = [TaskFigure(**figure) for figure in content.get("task", [])]
+        return cls(figures, classes, content["notes"], content["protocol"], task)
 
     def lines(self) -> list[str]:
         """The table and the notes, for the console."""
@@ -70,6 +74,9 @@ class Evaluation:
         rows += [(f.name, _shown(f.value, f.error), _shown(f.floor, f.floor_error), f.better) for f in self.figures]
         widths = [max(len(row[column]) for row in rows) for column in range(4)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        for figure in self.task:
+            values = ", ".join(f"{name} {value:.4g}" for name, value in figure.values.items())
+            lines.append(f"{figure.name} ({figure.better} is better): {values}")
         if self.classes:
             names = [figure.name for figure in next(iter(self.classes.values()))]
             lines += ["", "By class, generated / real:"]
