@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -133,6 +134,9 @@ def evaluate(
             raise GanfoldError(f"{images} is not a run: give --reference, the real images to compare it with")
         sets = _of_folders(images, reference, count, seed, resolution, progress)  # type: ignore[arg-type]
     found = _compare(sets, looking)
+    if run and run.config["gan"] in TASKS:
+        measure = import_module(TASKS[run.config["gan"]]).figures
+        found = replace(found, task=measure(run, seed, len(sets.reference)))
     if out:
         write_json(Path(out), found.to_json())
     return found
