@@ -67,7 +67,7 @@ def captions(
         points.append(row.get("keypoints"))
         if not words_of(text):
             wrong[place] = "no caption: its metadata has no text"
-        elif fault := _box_fault(row.get("box")):
+        elif fault := box_fault(row.get("box")):
             wrong[place] = fault
         else:
             boxes[place] = row["box"]
@@ -80,7 +80,8 @@ def captions(
     return Captions(tuple(words), tokens, boxes, _keypoints(points, wrong)), wrong
 
 
-def _box_fault(box: Any) -> str:
+def box_fault(box: Any) -> str:
+    """What is wrong with a box, in words; nothing where it is left, top, width and height inside an image."""
     if not (isinstance(box, list) and len(box) == 4 and all(isinstance(n, int | float) for n in box)):
         return f"no box of four numbers: {box!r:.60}"
     left, top, width, height = box

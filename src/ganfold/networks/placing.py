@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +20,20 @@ class Words(nn.Module):
     def forward(self, text: Tensor) -> Tensor:
         found = self.near(self.word(text).transpose(1, 2)).relu() * (text > 0)[:, None]
         return self.last(found.amax(2))
+
+
+class Place(nn.Module):
+    """Where: boxes (B, 4) to work in, and maps (B, `maps`, side, side) of the place. A box has one, 1 inside. Keypoints
+    (B, K, 3) have one each, and their box is the whole image."""
+
+    def __init__(self, where: Literal["box", "keypoints"], side: int, keypoints: int) -> None:
+        super().__init__()
+        self.where, self.side, self.maps = where, side, 1 if where == "box" else keypoints
+
+    def forward(self, place: Tensor) -> tuple[Tensor, Tensor]:
+        if self.where == "box":
+            return place, paste(place.new_ones(len(place), 1, self.side, self.side), place, self.side)
+        return place.new_tensor([0, 0, 1, 1]).expand(len(place), 4), bumps(place, self.side)
 
 
 def crop(maps: Tensor, box: Tensor, size: int) -> Tensor:
