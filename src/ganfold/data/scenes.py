@@ -90,10 +90,12 @@ def scenes() -> Source:
     path = Path(str(importlib.resources.files("ganfold.data") / "bundled" / "avatars.zip"))
     digest = hashlib.sha256(Path(__file__).read_bytes())  # another way to make them makes another set
     digest.update(str(path.stat().st_size).encode())
-    return Source(f"scenes-{digest.hexdigest()}", lambda scratch: _listing(path, scratch))
+    return Source(f"scenes-{digest.hexdigest()}", lambda scratch: derive(path, scratch))
 
 
-def _listing(path: Path, scratch: Path) -> Listing:
+def derive(path: Path, scratch: Path) -> Listing:
+    """The scenes of a zip of avatars, with their metadata."""
+    """The scenes of a zip of avatars, with their metadata."""
     avatars = tree.zipped(path).list(scratch)
     if avatars.rows is None:
         raise GanfoldError(f"{path} has no metadata: install ganfold again")
