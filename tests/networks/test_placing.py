@@ -71,8 +71,9 @@ def test_a_place_is_a_box_or_keypoints() -> None:
     where, maps = Place("box", 8, 0)(box)
     assert where is box
     assert maps.shape == (1, 1, 8, 8)
-    where, maps = Place("keypoints", 8, 2)(torch.rand(3, 2, 3))
-    assert where.tolist() == [[0, 0, 1, 1]] * 3
+    points = torch.tensor([[[0.25, 0.5, 1], [0.75, 0.625, 1]], [[0.5, 0.5, 1], [0, 0, 0]], [[0.5, 0.5, 0]] * 2])
+    where, maps = Place("keypoints", 8, 2)(points)
+    assert where.tolist() == [[0.125, 0.375, 0.75, 0.375], [0.375, 0.375, 0.25, 0.25], [0, 0, 1, 1]]
     assert maps.shape == (3, 2, 8, 8)
 
 

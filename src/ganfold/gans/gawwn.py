@@ -47,14 +47,15 @@ class Generator(nn.Module):
         inputs, thin = config.z_dim + 2 * config.text_dim, [w // 2 for w in widths]  # the ground needs less
         self.everywhere = nn.Sequential(FromLatent(inputs, thin[0]), *up(thin[:-1]))
         self.local = nn.Sequential(FromLatent(inputs, widths[0]), *up(widths[:-1]))
-        self.merged = nn.Sequential(*up([thin[-2] + widths[-2], widths[-1]])[2:], Double(widths[-1], shape.channels))
+        joined = thin[-2] + widths[-2] + self.place.maps
+        self.merged = nn.Sequential(*up([joined, widths[-1]])[2:], Double(widths[-1], shape.channels))
 
     def forward(self, z: Tensor, text: Tensor, place: Tensor) -> Tensor:
         (box, maps), what = self.place(place), self.text(text)
         replicated = what[:, :, None, None] * maps.amax(1, keepdim=True)
         inputs = torch.cat([z, what, self.coarse(torch.cat([replicated, maps], 1))], 1)
         local = paste(self.local(inputs), box, self.place.side)
-        return self.merged(torch.cat([self.everywhere(inputs), local], 1)).tanh()
+        return self.merged(torch.cat([self.everywhere(inputs), local, maps], 1)).tanh()
 
 
 class Discriminator(nn.Module):
@@ -79,7 +80,7 @@ class Discriminator(nn.Module):
 
 
 def up(widths: list[int]) -> list[nn.Module]:
-    """BatchNorm and ReLU of the first map, and of each that is twice as large."""
+    """BatchNorm and ReLU of the first map and of each, twice as large, that follows."""
     layers: list[nn.Module] = [nn.BatchNorm2d(widths[0]), nn.ReLU(True)]
     for before, after in pairwise(widths):
         layers += [Double(before, after), nn.BatchNorm2d(after), nn.ReLU(True)]
@@ -133,11 +134,8 @@ class GAWWN(GAN):
         fake = self.judge(batch, batch["fake"])
         for name, logits in (("real", real), ("wrong text", wrong), ("fake", fake)):
             batch.watch(f"logit/{name}", logits.mean())
-        return {
-            "real": loss.real(real).mean(),
-            "wrong text": loss.fake(wrong).mean() / 2,
-            "fake": loss.fake(fake).mean() / 2,
-        }
+        fakes = {"wrong text": loss.fake(wrong).mean() / 2, "fake": loss.fake(fake).mean() / 2}
+        return {"real": loss.real(real).mean(), **fakes}
 
     def generator(self, batch: Batch) -> Terms:
         return {"fake": LOSSES["nonsaturating"].generator(self.judge(batch, batch["fake"])).mean()}

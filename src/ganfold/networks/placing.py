@@ -24,7 +24,7 @@ class Words(nn.Module):
 
 class Place(nn.Module):
     """Where: boxes (B, 4) to work in, and maps (B, `maps`, side, side) of the place. A box has one, 1 inside. Keypoints
-    (B, K, 3) have one each, and their box is the whole image."""
+    (B, K, 3) have one each, and their box is that around those which are seen, with a pixel of the maps to spare."""
 
     def __init__(self, where: Literal["box", "keypoints"], side: int, keypoints: int) -> None:
         super().__init__()
@@ -33,7 +33,11 @@ class Place(nn.Module):
     def forward(self, place: Tensor) -> tuple[Tensor, Tensor]:
         if self.where == "box":
             return place, paste(place.new_ones(len(place), 1, self.side, self.side), place, self.side)
-        return place.new_tensor([0, 0, 1, 1]).expand(len(place), 4), bumps(place, self.side)
+        unseen, spare = place[:, :, 2:] == 0, 1 / self.side  # where none is seen it is the whole image
+        start = (place[:, :, :2].masked_fill(unseen, 1).amin(1) - spare).clamp(0, 1 - spare)
+        start = start.masked_fill(unseen.all(1), 0)
+        end = (place[:, :, :2].masked_fill(unseen, 0).amax(1) + spare).clamp(spare, 1).masked_fill(unseen.all(1), 1)
+        return torch.cat([start, end - start], 1), bumps(place, self.side)
 
 
 def crop(maps: Tensor, box: Tensor, size: int) -> Tensor:
