@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ganfold.data import ImageSet
@@ -55,6 +56,13 @@ class Fields:
         return whole
 
 
+def _bytes(images: Tensor, shape: tuple[int, ...]) -> np.ndarray:
+    """Images (B, 1 or C, h, w) in [-1, 1] as uint8 (B, H, W, C), pixels repeated."""
+    size = F.interpolate(images.float(), shape[1:3], mode="nearest").expand(-1, shape[3], -1, -1)
+    values = size.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+    return values.permute(0, 2, 3, 1).cpu().numpy()
+
+
 def flipped(fields: Terms, heads: Tensor) -> Terms:
     """The fields of images of which those at `heads`, bool (B,), are mirrored left to right."""
     mirrored = dict(fields)
@@ -94,6 +102,24 @@ class FromReals:
 
     def __call__(self, rows: Tensor) -> Terms:
         return self.gan.given(self.batch(rows))
+
+    def beside(self, made: np.ndarray, start: int = 0) -> tuple[np.ndarray, int]:
+        """Samples from `start` on, uint8 (N, H, W, C), each between what it was made from and what it should be.
+
+        Returns:
+            uint8 (N * K, H, W, C), and K: 3, 2 where nothing says what it should be, 1 where it was made from no image.
+        """
+        batch = self.batch(torch.arange(start, start + len(made), device=self.device))
+        channels = made.shape[3]
+        shown = [
+            field for field in self.gan.given(batch).values() if field.ndim == 4 and field.shape[1] in (1, channels)
+        ]
+        if not shown:
+            return made, 1
+        parts = [_bytes(shown[0], made.shape), made]
+        if self._others is None:
+            parts.append(_bytes(batch["image"], made.shape))
+        return np.stack(parts, 1).reshape(-1, *made.shape[1:]), len(parts)
 
 
 def from_reals(gan: GAN, data: ImageSet, seed: int, device: torch.device | None = None) -> FromReals | None:

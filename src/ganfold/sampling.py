@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -70,6 +71,9 @@ def sample(
         if run.classes and label is None:
             count, columns, labelling = class_rows(count, len(run.classes), start)
         images = run.sample(count, seed, start, labelling, **wish)
+        if not wish and (reals := run.reals(seed)):
+            images, each = reals.beside(images, start)
+            columns = max(1, round(math.sqrt(count / each))) * each if each > 1 else None
         picture = pictures.grid(images, columns, scale=pictures.enlargement(images))
         pictures.save_png(picture, out, said | {"run": str(run.path), "seed": str(seed), "start": str(start)})
         return out

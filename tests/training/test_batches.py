@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from ganfold.data import ImageSet, load
+from ganfold.data.captions import Captions
 from ganfold.errors import GanfoldError
 from ganfold.training.batches import Batches
 from ganfold.training.ranks import Ranks
@@ -104,3 +105,34 @@ def test_tempered_classes_come_as_often_as_a_power_of_their_share(tmp_path: Path
         assert times.max() - times.min() <= 20  # the images of a class take turns: at most one apart an epoch
         again = batches(uneven, 100, temper=temper)
         assert (again._indices(100 * 30 + again._places) == index[3000:3100]).all()
+
+
+def test_inputs_keep_their_partners_and_turn_with_them(images: ImageSet) -> None:
+    partner = np.random.default_rng(3).permutation(len(images))
+    inputs = replace(images, images=np.array(images.images)[np.argsort(partner)])
+    drawn = batches(replace(images, inputs=inputs, partner=partner), flips=True)
+    for k in range(12):
+        batch = drawn.draw(k)
+        assert torch.equal(batch["input"], batch["image"])
+
+
+def test_unpaired_inputs_have_an_order_of_their_own(images: ImageSet) -> None:
+    drawn = batches(replace(images, inputs=images, partner=None), 9)
+    seen = np.concatenate([drawn._unpaired(9 * k + drawn._places) for k in range(len(images.train) // 9)])
+    assert sorted(seen) == images.train.tolist()
+    assert not torch.equal(drawn.draw(0)["input"], drawn.draw(0)["image"])
+    again = batches(replace(images, inputs=images, partner=None), 9)
+    assert torch.equal(drawn.draw(21)["input"], again.draw(21)["input"])
+
+
+def test_places_are_mirrored_with_their_images(images: ImageSet) -> None:
+    boxes = np.tile(np.array([0.1, 0.2, 0.3, 0.4], np.float32), (len(images), 1))
+    points = np.tile(np.array([[[0.25, 0.5, 1]]], np.float32), (len(images), 1, 1))
+    captions = Captions(("a",), np.ones((len(images), 24), np.uint16), boxes, points)
+    batch = batches(replace(images, captions=captions), flips=True).draw(0)
+    turned = batch["box"][:, 0] > 0.5
+    assert turned.any()
+    assert not turned.all()
+    assert torch.allclose(batch["box"][turned], torch.tensor([0.6, 0.2, 0.3, 0.4]))
+    assert torch.allclose(batch["keypoints"][turned, 0], torch.tensor([0.75, 0.5, 1.0]))
+    assert torch.allclose(batch["keypoints"][~turned, 0], torch.tensor([0.25, 0.5, 1.0]))

@@ -16,7 +16,7 @@ from torch import Tensor
 from ganfold import checkpoint
 from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError
-from ganfold.fields import from_reals
+from ganfold.fields import FromReals, from_reals
 from ganfold.run import Giving, class_rows, generate, labelled
 from ganfold.training.checkup import FEWEST, Checkup
 from ganfold.training.device import ran_out_of_memory, release_memory
@@ -26,6 +26,7 @@ from ganfold.training.ranks import Ranks, has_batch_norm
 from ganfold.training.settings import Settings
 from ganfold.training.trainer import Trainer
 
+TRIPLES = 24  # images of a grid that shows beside each what it was made from and what it should be
 FINITE_CHECK_STEPS = 64  # on a device that would have to be waited for
 AGREE_STEPS = 8  # with several ranks, which must agree to stop
 CHECKUPS = 10  # in a whole budget ...
@@ -212,7 +213,11 @@ class Loop:
         if gan.conditional:
             count, columns, labelling = class_rows(GRID, gan.shape.classes)
             giving = labelled(labelling)
+        count = TRIPLES if isinstance(giving, FromReals) else count
         samples = generate(trainer.sample, gan.latent, self.settings.seed, count, device=trainer.device, giving=giving)
+        if isinstance(giving, FromReals):
+            samples, each = giving.beside(samples)
+            columns = 3 * each if each > 1 else None
         self.journal.grid(samples, trainer.images / 1000, trainer.steps, columns)
 
     def _save(self, status: str, why: str) -> None:
