@@ -146,6 +146,32 @@ class Copies:
 
 
 @dataclass(frozen=True)
+class Translate:
+    """Write what a pix2pix or a cyclegan makes of a picture, or of each in a folder.
+
+    A cyclegan takes a picture of the kind of its --data (with --reverse of its --target). A pix2pix takes what its
+    --input was. pairs: the first half of one. edges: a drawing, black lines on white. grey: any picture, which is made
+    grey. lowres: a small picture, which becomes --scale times larger. masked: a picture whose transparent pixels are
+    to be filled.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]  # a run folder
+    picture: Annotated[Path, tyro.conf.Positional]  # a picture, or a folder of them
+    out: Path  # the file to write; of a folder the folder for PNGs
+    size: int | None = None  # first bring its shorter side to so many pixels: things as large as in training [its own]
+    tile: int = 512  # pixels a side taken at once: memory grows with its square; larger pictures go in tiles
+    reverse: bool = False  # of a cyclegan: from the target's kind to that of the data
+    seed: int = 0  # of a pix2pix: which of the images that it can make
+    checkpoint: Literal["best", "last"] = "best"  # the one of the lowest KID, or the newest
+    force: bool = False  # allow what is there to be replaced
+
+    def __call__(self) -> None:
+        import ganfold
+
+        print(ganfold.translate(**vars(self)))
+
+
+@dataclass(frozen=True)
 class Report:
     """Write one HTML file that shows a run: verdict, pictures, curves, figures, copies, data, settings."""
 
@@ -177,6 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "evaluate": Evaluate,
             "copies": Copies,
             "report": Report,
+            "translate": Translate,
         }
         description = "A folder of images in; a trained, measured, usable generator out."
         code: int | None = tyro.extras.subcommand_cli_from_dict(

@@ -27,6 +27,8 @@ GANS = {
     "wgan": ("ganfold.gans.wgan", "WGAN", "Wasserstein distance by clipped weights, Arjovsky 2017"),
     "wgan-gp": ("ganfold.gans.wgan_gp", "WGANGP", "Wasserstein distance by a gradient penalty, Gulrajani 2017"),
     "infogan": ("ganfold.gans.infogan", "InfoGAN", "codes that find out what varies, Chen 2016"),
+    "pix2pix": ("ganfold.gans.pix2pix", "Pix2Pix", "images from images, by pairs, Isola 2017"),
+    "cyclegan": ("ganfold.gans.cyclegan", "CycleGAN", "images from images of another kind, unpaired, Zhu 2017"),
 }
 
 
