@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ganfold.copying import copies
     from ganfold.data import check
     from ganfold.evaluation import evaluate
+    from ganfold.probing import probe
     from ganfold.reporting import report
     from ganfold.run import Run, load
     from ganfold.sampling import sample
@@ -34,6 +35,7 @@ __all__ = [
     "evaluate",
     "load",
     "plan",
+    "probe",
     "report",
     "sample",
     "train",
@@ -47,6 +49,7 @@ _HOMES = {
     "evaluate": "ganfold.evaluation",
     "load": "ganfold.run",
     "plan": "ganfold.training.plan",
+    "probe": "ganfold.probing",
     "report": "ganfold.reporting",
     "sample": "ganfold.sampling",
     "train": "ganfold.training.train",

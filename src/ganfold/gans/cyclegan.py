@@ -24,7 +24,7 @@ class Config:
     blocks: int = 6  # residual blocks (sec. 7.2: 6 for 128 px, 9 from 256 px on)
     patch: Literal[16, 34, 70] = 70  # pixels a side that a D judges at once (sec. 7.2), at most the image's
     cycle: float = 10.0  # weight of the cycle (sec. 4: lambda)
-    identity: float = 0.0  # share of it for leaving alone what is of the wanted kind (sec. 5.2) [try 0.5]
+    identity: float = 0.0  # share of it for leaving alone what is of the wanted kind (sec. 7.1) [try 0.5]
     pool: int = 50  # earlier fakes that each D is reminded of (sec. 4)
     lr: float = 2e-4  # Adam's learning rate (sec. 4) ...
     decay_kimg: float = 200.0  # ... falls to 1 % in the second half of so many images (sec. 4: 200 epochs, to 0)
@@ -120,7 +120,7 @@ class CycleGAN(GAN):
     def fake(self, batch: Batch) -> Terms:
         return {"fake": self.G(batch["input"]), "fake_x": self.F(batch["image"])}
 
-    def discriminators(self, batch: Batch) -> Terms:  # eq. 1 by least squares (sec. 4), halved as in the authors' code
+    def discriminators(self, batch: Batch) -> Terms:  # eq. 1 by least squares (sec. 4), halved (sec. 7.1)
         loss = LOSSES["lsgan"]
         terms: Terms = {}
         kinds = {"x": (self.D_X, "input", "fake_x", self.pool_x), "y": (self.D_Y, "image", "fake", self.pool_y)}

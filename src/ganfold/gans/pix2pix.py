@@ -21,12 +21,12 @@ from ganfold.networks.strided import Double, Halve
 
 @dataclass(frozen=True)
 class Config:
-    batch: int = 16  # images a step (sec. 6.2: 1 to 10): samples use BatchNorm's averages, which few images mislead
+    batch: int = 16  # images a step (sec. 3.3: 1 to 10): samples use BatchNorm's averages, which few images mislead
     input: Literal["pairs", "edges", "grey", "lowres", "masked"] = "pairs"  # in the data, or made of each image
     scale: int = 4  # of --input lowres: how many times smaller
     width: int = 64  # channels next to the image; doubles with each halving, up to 8 times (sec. 6.1)
-    patch: Literal[16, 34, 70] = 70  # pixels a side that D judges at once (sec. 6.1.2), at most the image's
-    l1: float = 100.0  # weight of the absolute difference (sec. 6.2: lambda)
+    patch: Literal[16, 34, 70] = 70  # pixels a side that D judges at once (sec. 4.4), at most the image's
+    l1: float = 100.0  # weight of the absolute difference (sec. 4.2: lambda)
     lr: float = 2e-4  # Adam's learning rate (sec. 3.3)
     betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2 (sec. 3.3)
 
@@ -34,7 +34,7 @@ class Config:
 class Generator(nn.Module):
     """Inputs (B, C', H, W) and z -> images (B, C, H, W) in (-1, 1): a U-Net, down to 1 x 1 pixel (sec. 6.1.1).
 
-    Dropout is its only noise (sec. 3.3): of the first maps on the way up the channels are left out for which z < 0.
+    Dropout is its only noise (sec. 3.1): of the first maps on the way up the channels are left out for which z < 0.
     """
 
     def __init__(self, inputs: int, width: int, shape: Shape) -> None:
