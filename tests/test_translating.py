@@ -217,9 +217,10 @@ def test_figures_of_pairs(drawing: ganfold.Run) -> None:
 
 
 def test_the_nearest_by_input_is_the_one_with_that_input(drawing: ganfold.Run) -> None:
-    data, reals = drawing.images(progress=False), drawing.reals(0)
+    reals = drawing.reals(0)
     assert reals
-    near = _nearest(drawing, data, 5, 0)
+    data, reals.images = reals.data, reals.images[5:10]
+    near = _nearest(reals)
     assert set(near) <= set(data.train)
     wanted = reals(torch.arange(5))["input"]
     reals.images = data.train

@@ -195,12 +195,13 @@ def figures(run: Run, seed: int, count: int) -> list[TaskFigure]:
 
 def _paired(run: Run, reals: FromReals, count: int, seed: int, looking: Extractor) -> list[TaskFigure]:
     data = reals.data
-    targets = data.images[data.held_out[:count]]
+    reals.images = drawn_from(data.held_out, count, seed)
+    targets = data.images[reals.images]
     spread = drawn_from(data.train, count, seed)
     guesses = {
-        run.config["gan"]: np.ascontiguousarray(run.sample(count, seed).transpose(0, 3, 1, 2)),
+        run.config["gan"]: np.ascontiguousarray(run.sample(count, seed, giving=reals).transpose(0, 3, 1, 2)),
         "mean image": np.broadcast_to(_mean(data), targets.shape),
-        "nearest by input": data.images[_nearest(run, data, count, seed)],
+        "nearest by input": data.images[_nearest(reals)],
     }
     real = looking.cached(targets)
     seen = {name: looking(images) for name, images in guesses.items()}
@@ -229,24 +230,24 @@ def _mean(data: ImageSet) -> np.ndarray:
 
 
 @torch.inference_mode()
-def _nearest(run: Run, data: ImageSet, count: int, seed: int) -> np.ndarray:
-    """For each of the first held-out images the training image whose input is nearest to its own."""
-    given = FromReals(run.gan, data, seed)
-    wanted = torch.cat(list(_small_inputs(given, count)))
-    given.images = data.train
-    best, found = torch.full((count,), torch.inf), torch.zeros(count, dtype=torch.int64)
+def _nearest(reals: FromReals) -> np.ndarray:
+    """For each of the images that samples are made from the training image whose input is nearest to its own."""
+    wanted = torch.cat(list(_small_inputs(reals)))
+    known = FromReals(reals.gan, reals.data, reals.seed)
+    known.images = reals.data.train
+    best, found = torch.full((len(wanted),), torch.inf), torch.zeros(len(wanted), dtype=torch.int64)
     first = 0
-    for inputs in _small_inputs(given, len(data.train)):
+    for inputs in _small_inputs(known):
         distance, place = torch.cdist(wanted, inputs).min(1)
         nearer = distance < best
         best, found = torch.where(nearer, distance, best), torch.where(nearer, first + place, found)
         first += len(inputs)
-    return data.train[found.numpy()]
+    return known.images[found.numpy()]
 
 
-def _small_inputs(given: FromReals, count: int) -> Iterator[Tensor]:
-    for start in range(0, count, 256):
-        inputs = given(torch.arange(start, min(count, start + 256)))["input"]
+def _small_inputs(given: FromReals) -> Iterator[Tensor]:
+    for start in range(0, len(given.images), 256):
+        inputs = given(torch.arange(start, min(len(given.images), start + 256)))["input"]
         yield F.adaptive_avg_pool2d(inputs, min(SMALL, inputs.shape[-1])).flatten(1)
 
 
@@ -255,7 +256,7 @@ def _unpaired(
 ) -> list[TaskFigure]:
     gan: Any = run.gan
     sets = {"x": other, "y": reals.data}
-    held = {name: data.images[data.held_out[:count]] for name, data in sets.items()}
+    held = {name: data.images[drawn_from(data.held_out, count, seed)] for name, data in sets.items()}
     learnt = {name: data.images[drawn_from(data.train, MOST_TRAIN, seed)] for name, data in sets.items()}
     there = {"x": (gan.G, gan.F, "y"), "y": (gan.F, gan.G, "x")}
     features = {name: looking.cached(images) for name, images in held.items()}
