@@ -27,6 +27,7 @@ GANS = {
     "wgan": ("ganfold.gans.wgan", "WGAN", "Wasserstein distance by clipped weights, Arjovsky 2017"),
     "wgan-gp": ("ganfold.gans.wgan_gp", "WGANGP", "Wasserstein distance by a gradient penalty, Gulrajani 2017"),
     "infogan": ("ganfold.gans.infogan", "InfoGAN", "codes that find out what varies, Chen 2016"),
+    "srgan": ("ganfold.gans.srgan", "SRGAN", "a larger image from a small one, Ledig 2017; then `ganfold upscale`"),
 }
 
 
