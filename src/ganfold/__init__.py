@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from ganfold.sampling import sample
     from ganfold.training.plan import plan
     from ganfold.training.train import train
+    from ganfold.upscaling import upscale
 
 __version__ = "0.1.0"
-__all__ = ["GanfoldError", "Run", "check", "copies", "evaluate", "load", "plan", "report", "sample", "train"]
+__all__ = ["GanfoldError", "Run", "check", "copies", "evaluate", "load", "plan", "report", "sample", "train", "upscale"]
 
 _HOMES = {
     "Run": "ganfold.run",
@@ -37,6 +38,7 @@ _HOMES = {
     "report": "ganfold.reporting",
     "sample": "ganfold.sampling",
     "train": "ganfold.training.train",
+    "upscale": "ganfold.upscaling",
 }
 
 

@@ -56,7 +56,6 @@ class Generator(nn.Module):
         for _ in range(ups):
             self.last.extend([nn.Conv2d(width, 4 * width, 3, 1, 1), nn.PixelShuffle(2), nn.PReLU()])
         self.last.append(nn.Conv2d(width, channels, 9, 1, 4))
-        self.reach = 9 + 2 * config.blocks  # how far away a pixel that is given still matters, in such pixels
 
     def forward(self, low: Tensor) -> Tensor:
         x = self.first(low)
@@ -92,6 +91,7 @@ class SRGAN(GAN):
         self.G = Generator(config, shape.channels)
         self.D = Discriminator(config.width, shape)
         self.features = Perceptual(config.vgg, config.vgg_layer)  # of no optimizer, and never saved
+        self.reach = 9 + 2 * config.blocks  # pixels of the small image that one depends on, to each side, at most
         self.latent = (1,)  # of no use: the image follows from the smaller one
         self.optimizers = {
             "D": adam(self.D.parameters(), config.lr, config.betas),

@@ -132,7 +132,7 @@ def efficientnet(size: int = NETWORK_SIZE, device: torch.device | str = "cpu") -
     Pixels are scaled as in its authors' training, (x - 127) / 128, not by ImageNet's mean and deviation.
     """
     network = efficientnet_lite0().to(device)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=torch.channels_last)
 
     def features(pixels: Tensor) -> Tensor:
         scaled = ((pixels - 127) / 128).contiguous(memory_format=torch.channels_last)

