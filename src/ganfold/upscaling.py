@@ -78,7 +78,7 @@ def enlarged(gan: GAN, image: Image.Image, tile: int = TILE) -> Image.Image:
         made = as_bytes(gan.sample(low.new_zeros(len(low), *gan.latent), {"low": low}))
         return made.transpose(0, 1) if channels == 1 else made
 
-    values = tiled(network, pixels, scale=scale, tile=tile, margin=gan.reach)
+    values = tiled(network, pixels, scale=scale, tile=tile, margin=gan.reach)  # type: ignore[arg-type]
     array = values[0].permute(1, 2, 0).numpy()
     large = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
     if image.mode == "RGBA" and large.mode != "RGBA":
