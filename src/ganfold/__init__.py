@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ganfold.copying import copies
     from ganfold.data import check
     from ganfold.evaluation import evaluate
+    from ganfold.probing import probe
     from ganfold.reporting import report
     from ganfold.run import Run, load
     from ganfold.sampling import sample
@@ -26,7 +27,20 @@ if TYPE_CHECKING:
     from ganfold.upscaling import upscale
 
 __version__ = "0.1.0"
-__all__ = ["GanfoldError", "Run", "check", "copies", "evaluate", "load", "plan", "report", "sample", "train", "upscale"]
+__all__ = [
+    "GanfoldError",
+    "Run",
+    "check",
+    "copies",
+    "evaluate",
+    "load",
+    "plan",
+    "probe",
+    "report",
+    "sample",
+    "train",
+    "upscale",
+]
 
 _HOMES = {
     "Run": "ganfold.run",
@@ -35,6 +49,7 @@ _HOMES = {
     "evaluate": "ganfold.evaluation",
     "load": "ganfold.run",
     "plan": "ganfold.training.plan",
+    "probe": "ganfold.probing",
     "report": "ganfold.reporting",
     "sample": "ganfold.sampling",
     "train": "ganfold.training.train",

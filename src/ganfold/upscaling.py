@@ -20,7 +20,6 @@ from ganfold.networks.degrade import enlarge, shrink
 from ganfold.run import CHUNK, Run, as_bytes
 
 TILE = 128  # pixels of the picture, a side
-LEAST = 8  # pixels a side: what the picture must have
 WINDOW = 11  # pixels a side: what SSIM looks through
 
 
@@ -57,14 +56,8 @@ def upscale(
     """
     if tile < 1:
         raise GanfoldError(f"tile must be 1 or more, not {tile}")
-    run = open_run(run, ["srgan"], "upscale", checkpoint)
-
-    def larger(image: Image.Image, path: Path) -> Image.Image:
-        if min(image.size) < LEAST:
-            raise GanfoldError(f"{path} has {image.width} x {image.height} pixels: upscale needs {LEAST} a side")
-        return enlarged(run.gan, image, tile)
-
-    return change_pictures(picture, out, larger, force=force, progress=progress)
+    gan = open_run(run, ["srgan"], "upscale", checkpoint).gan
+    return change_pictures(picture, out, lambda image, _: enlarged(gan, image, tile), force=force, progress=progress)
 
 
 def enlarged(gan: GAN, image: Image.Image, tile: int = TILE) -> Image.Image:
