@@ -13,6 +13,8 @@ from ganfold.data import load
 from ganfold.errors import GanfoldError
 from ganfold.gans.contract import Batch, Shape
 from ganfold.gans.srgan import SRGAN, Config, Discriminator, Generator
+from ganfold.metrics.features import extractor
+from ganfold.training import checkup
 from ganfold.training.batches import Batches
 from ganfold.training.ranks import Ranks
 from ganfold.training.trainer import Trainer
@@ -136,6 +138,19 @@ def test_the_network_of_features_is_neither_owned_nor_saved(squares: Path) -> No
     subject.step()
     assert {name.split(".")[0] for name in subject.gan.state_dict()} == {"G", "D", "seen"}
     assert not any("features" in name for name in subject.state()[0] if not name.startswith("meter"))
+
+
+def test_a_checkup_does_not_ask_a_discriminator_that_has_learnt_nothing(
+    squares: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkup, "efficientnet", lambda size, device: extractor("pixels"))
+    monkeypatch.setattr(checkup, "LEAST", 20)
+    subject = trainer(squares)
+    examine = checkup.Checkup(load(squares, held_out=0.4, progress=False), 0, torch.device("cpu"))
+    assert "opinion/fake" not in examine(subject)
+    for _ in range(3):
+        subject.step()
+    assert "opinion/fake" in examine(subject)
 
 
 def test_what_cannot_be_made_is_refused() -> None:
