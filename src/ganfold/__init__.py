@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ganfold.training.plan import plan
     from ganfold.training.train import train
     from ganfold.translating import translate
+    from ganfold.upscaling import upscale
 
 __version__ = "0.1.0"
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "sample",
     "train",
     "translate",
+    "upscale",
 ]
 
 _HOMES = {
@@ -54,6 +56,7 @@ _HOMES = {
     "sample": "ganfold.sampling",
     "train": "ganfold.training.train",
     "translate": "ganfold.translating",
+    "upscale": "ganfold.upscaling",
 }
 
 

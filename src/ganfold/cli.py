@@ -202,6 +202,23 @@ class Report:
         print(ganfold.report(self.run))
 
 
+@dataclass(frozen=True)
+class Upscale:
+    """Make a picture, or each in a folder, larger: `ganfold upscale runs/sr picture.jpg --out big.png`."""
+
+    run: Annotated[Path, tyro.conf.Positional]  # a run of srgan
+    picture: Annotated[Path, tyro.conf.Positional]  # a picture of any size, or a folder of them
+    out: Path  # the file to write, or a folder for PNGs
+    tile: int = 128  # pixels of the picture, a side, taken at once: memory follows from it
+    checkpoint: Literal["best", "last"] = "best"  # the one of the lowest KID, or the newest
+    force: bool = False  # allow what is there to be replaced
+
+    def __call__(self) -> None:
+        import ganfold
+
+        print(ganfold.upscale(**vars(self)))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
@@ -224,6 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "probe": Probe,
             "report": Report,
             "translate": Translate,
+            "upscale": Upscale,
         }
         description = "A folder of images in; a trained, measured, usable generator out."
         code: int | None = tyro.extras.subcommand_cli_from_dict(
