@@ -27,6 +27,11 @@ GANS = {
     "wgan": ("ganfold.gans.wgan", "WGAN", "Wasserstein distance by clipped weights, Arjovsky 2017"),
     "wgan-gp": ("ganfold.gans.wgan_gp", "WGANGP", "Wasserstein distance by a gradient penalty, Gulrajani 2017"),
     "infogan": ("ganfold.gans.infogan", "InfoGAN", "codes that find out what varies, Chen 2016"),
+    "context-encoder": (
+        "ganfold.gans.context_encoder",
+        "ContextEncoder",
+        "paints what is missing, Pathak 2016; for `inpaint`",
+    ),
 }
 
 
