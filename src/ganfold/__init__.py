@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ganfold.copying import copies
     from ganfold.data import check
     from ganfold.evaluation import evaluate
+    from ganfold.inpainting import inpaint
     from ganfold.reporting import report
     from ganfold.run import Run, load
     from ganfold.sampling import sample
@@ -25,13 +26,14 @@ if TYPE_CHECKING:
     from ganfold.training.train import train
 
 __version__ = "0.1.0"
-__all__ = ["GanfoldError", "Run", "check", "copies", "evaluate", "load", "plan", "report", "sample", "train"]
+__all__ = ["GanfoldError", "Run", "check", "copies", "evaluate", "inpaint", "load", "plan", "report", "sample", "train"]
 
 _HOMES = {
     "Run": "ganfold.run",
     "check": "ganfold.data",
     "copies": "ganfold.copying",
     "evaluate": "ganfold.evaluation",
+    "inpaint": "ganfold.inpainting",
     "load": "ganfold.run",
     "plan": "ganfold.training.plan",
     "report": "ganfold.reporting",

@@ -146,6 +146,27 @@ class Copies:
 
 
 @dataclass(frozen=True)
+class Inpaint:
+    """Paint what a mask hides in a picture of any size: by a context-encoder, or by a search in what a GAN can make."""
+
+    run: Annotated[Path, tyro.conf.Positional]  # a run of context-encoder, or of a GAN that needs no picture
+    picture: Annotated[Path, tyro.conf.Positional]  # a picture, or a folder of them
+    mask: Path  # as large as the picture, white where it is to be painted, else black; or a folder of equal names
+    out: Path | None = None  # a file, or a folder for a folder [NAME-inpainted.png beside the picture]
+    steps: int = 500  # of the search, with a generator
+    starts: int = 8  # of the search, with a generator: so many at once, and the best is kept
+    seed: int = 0  # where the search starts
+    blend: bool | None = None  # hide the seam by Poisson's equation [with a generator]
+    checkpoint: Literal["best", "last"] = "best"  # the one of the lowest KID, or the newest
+    force: bool = False  # allow what is there to be replaced
+
+    def __call__(self) -> None:
+        import ganfold
+
+        print(ganfold.inpaint(**vars(self)))
+
+
+@dataclass(frozen=True)
 class Report:
     """Write one HTML file that shows a run: verdict, pictures, curves, figures, copies, data, settings."""
 
@@ -176,6 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "sample": Sample,
             "evaluate": Evaluate,
             "copies": Copies,
+            "inpaint": Inpaint,
             "report": Report,
         }
         description = "A folder of images in; a trained, measured, usable generator out."

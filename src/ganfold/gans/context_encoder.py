@@ -35,7 +35,7 @@ class Config:
 
 
 class ChannelWise(nn.Module):
-    """A map (B, C, 4, 4) -> the same shape: each channel's 16 pixels fully connected, then channels mixed (sec. 3.1)."""
+    """A map (B, C, 4, 4) -> the same shape: each channel's 16 pixels fully connected, channels mixed (sec. 3.1)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
