@@ -144,6 +144,9 @@ def fill(image: Image.Image, hole: Image.Image, paint: Paint, gan: GAN, *, near:
     made, left = image.copy(), hole.copy()
     resolution, mode = gan.shape.resolution, {1: "L", 3: "RGB", 4: "RGBA"}[gan.shape.channels]
     for box in parts(np.asarray(hole) > 0, near):
+        where = left.crop(box)
+        if not where.getbbox():  # a part of a long box that the hole does not touch
+            continue
         window = window_of(box, image.size, resolution if near else max(image.size))
         around, hidden = made.crop(window).convert(mode), left.crop(window)
         shown, mask = _shrunk(around, hidden, resolution)
@@ -156,7 +159,6 @@ def fill(image: Image.Image, hole: Image.Image, paint: Paint, gan: GAN, *, near:
         if made.mode == "RGBA" and patch.mode != "RGBA":
             patch = patch.convert("RGB")
             patch.putalpha(made.crop(box).getchannel("A"))
-        where = left.crop(box)
         made.paste(patch.convert(made.mode), box, where)
         left.paste(0, box, where)
     return made
