@@ -31,7 +31,7 @@ NEIGHBOURS = 7  # pixels a side of the neighbourhood that says how much a pixel 
 PRIOR = 0.003  # weight of D's opinion beside the context (Yeh 2017, sec. 4: lambda)
 RATE = 0.1  # Adam's learning rate on z, at first ...
 RATE_END = 0.1  # ... and the share of it that is left at the end, along a cosine
-BLEND_SIDE = 1024  # pixels a side at which seams are blended at most: it takes about 200 bytes a pixel
+BLEND_SIDE = 1024  # pixels a side at which seams are blended at most, so that memory does not grow with the hole
 EROSIONS = 3  # how often OpenCV's seamlessClone shrinks the mask that it is given
 EXACT = 60.0  # dB that count for a hole filled without an error that can be seen
 
