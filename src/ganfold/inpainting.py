@@ -79,8 +79,7 @@ def inpaint(
         out = out if picture.is_dir() else out.with_name(f"{out.name}.png")
     if steps < 1 or starts < 1:
         raise GanfoldError(f"steps and starts must be 1 or more, not {steps} and {starts}")
-    learned = _is_encoder(run)
-    paint = encoder(run.gan) if learned else partial(search, run.gan, steps=steps, starts=starts, seed=seed)
+    learned, paint = _is_encoder(run), painter(run, steps, starts, seed)
     masks = {path.stem: path for path in mask.iterdir() if path.is_file()} if mask.is_dir() else None
 
     def change(image: Image.Image, path: Path) -> Image.Image:
@@ -229,6 +228,13 @@ def blended(made: Image.Image, around: Image.Image, hole: Image.Image) -> Image.
 
 
 # Who paints: a context encoder, or a search.
+
+
+def painter(run: Run, steps: int = 500, starts: int = 8, seed: int = 0) -> Paint:
+    """Who paints for a run. Raises as `inpaint` does where it cannot be used."""
+    if _is_encoder(run):
+        return encoder(run.gan)
+    return partial(search, run.gan, steps=steps, starts=starts, seed=seed)
 
 
 def encoder(gan: Any) -> Paint:

@@ -1,10 +1,10 @@
-"""How well does a generator fill holes that it has never seen? See docs/gans/context-encoder.md.
+"""How well does a run fill holes in images that it has never seen? See docs/gans/context-encoder.md.
 
-    python experiments/semantic_inpainting.py RUN [--count 20] [--out picture.png]
+    python experiments/fill_holes.py RUN [--count 20] [--out picture.png]
 
-Middle squares of half the side of held-out images, filled by the search of `ganfold inpaint` with and without Poisson's
-blending, beside what needs no generator; the picture has in each row: masked, Telea's, the search, the search blended,
-real.
+Middle squares of half the side of held-out images, filled as `ganfold inpaint` does it with the run (a context
+encoder, or the search in a generator's images), with and without Poisson's blending, beside what needs no network. The
+picture has in each row: masked, Telea's, the run's, the run's blended, real.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from PIL import Image
 import ganfold
 from ganfold import pictures
 from ganfold.applying import to_image
-from ganfold.inpainting import blended, measured, rivals, search
+from ganfold.inpainting import blended, measured, painter, rivals
 from ganfold.networks.degrade import centre_hole
 
 
@@ -41,19 +41,20 @@ def main() -> None:
     mask = centre_hole(torch.zeros(1, 1, *real.shape[1:3]))
     hole = mask[0, 0].numpy() > 0
     holes = np.broadcast_to(hole, real.shape[:3])
+    paint = painter(run, said.steps, said.starts, said.seed)
     found, joined, began = np.empty_like(real), np.empty_like(real), time.perf_counter()
     for number, image in enumerate(real):
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 127.5 - 1
-        made = to_image(search(run.gan, pixels, mask, steps=said.steps, starts=said.starts, seed=said.seed))
+        made = to_image(paint(pixels, mask))
         around, bits = Image.fromarray(image.squeeze()), Image.fromarray(hole.astype(np.uint8) * 255)
         both = (np.asarray(part).reshape(image.shape) for part in (made, blended(made, around, bits)))
         found[number], joined[number] = (np.where(hole[..., None], part, image) for part in both)
     seconds = (time.perf_counter() - began) / len(real)
     others = rivals(real, holes, data.images[data.train])
     print(f"{run}, checkpoint {run.checkpoint}: {len(real)} images, {seconds:.1f} s each")
-    for name, filled in {"search": found, "search, blended": joined, **others}.items():
+    for name, filled in {"the run's": found, "the run's, blended": joined, **others}.items():
         absolute, decibel = measured(filled, real, holes).mean(1)
-        print(f"  {name:16} L1 {absolute:.4f}  PSNR {decibel:.2f}")
+        print(f"  {name:18} L1 {absolute:.4f}  PSNR {decibel:.2f}")
     if said.out:
         grey = np.where(hole[..., None], 128, real).astype(np.uint8)
         rows = np.stack([grey, others["Telea"], found, joined, real], 1)[: said.shown]
