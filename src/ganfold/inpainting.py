@@ -27,8 +27,8 @@ Paint = Callable[[Tensor, Tensor], Tensor]  # (1, C, R, R) and where it is hidde
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 ENCODER = "context-encoder"
-NEIGHBOURS = 7  # pixels a side of the neighbourhood that says how much a pixel counts (Yeh 2017, sec. 3.2)
-PRIOR = 0.003  # weight of D's opinion beside the context (Yeh 2017, sec. 4: lambda)
+NEIGHBOURS = 7  # pixels a side of the neighbourhood that says how much a pixel counts (theirs)
+PRIOR = 0.003  # weight of D's opinion beside the context (their lambda)
 RATE = 0.03  # Adam's learning rate on z, at first ...
 RATE_END = 0.1  # ... and the share of it that is left at the end, along a cosine
 BLEND_SIDE = 1024  # pixels a side at which seams are blended at most, so that memory does not grow with the hole
@@ -259,7 +259,7 @@ def encoder(gan: Any) -> Paint:
 
 
 def importance(mask: Tensor) -> Tensor:
-    """How much each pixel counts: the hidden share of its neighbourhood; those in the hole nothing (eq. 3)."""
+    """How much each pixel counts: the hidden share of its neighbourhood; those in the hole nothing (their W)."""
     near = F.avg_pool2d(mask, NEIGHBOURS, 1, NEIGHBOURS // 2, count_include_pad=False)
     return (1 - mask) * near
 
@@ -284,11 +284,11 @@ def search(gan: GAN, image: Tensor, mask: Tensor, *, steps: int = 500, starts: i
 
     def losses() -> Tensor:
         made = gan.sample(z, given)
-        context = (weight * (made - image).abs()).sum((1, 2, 3))  # eq. 4
+        context = (weight * (made - image).abs()).sum((1, 2, 3))  # the weighted context loss
         batch = Batch({"image": made, **given}, rows)
         batch.begin(seed, "inpaint")
         opinion = gan.judge(batch, made)
-        prior = 0.0 if opinion is None else -F.softplus(opinion)  # eq. 5: log(1 - D(G(z)))
+        prior = 0.0 if opinion is None else -F.softplus(opinion)  # the prior loss, log(1 - D(G(z)))
         return context + PRIOR * prior
 
     for step in range(steps):
