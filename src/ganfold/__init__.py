@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ganfold.data import check
     from ganfold.evaluation import evaluate
     from ganfold.inpainting import inpaint
+    from ganfold.probing import probe
     from ganfold.reporting import report
     from ganfold.run import Run, load
     from ganfold.sampling import sample
@@ -26,7 +27,20 @@ if TYPE_CHECKING:
     from ganfold.training.train import train
 
 __version__ = "0.1.0"
-__all__ = ["GanfoldError", "Run", "check", "copies", "evaluate", "inpaint", "load", "plan", "report", "sample", "train"]
+__all__ = [
+    "GanfoldError",
+    "Run",
+    "check",
+    "copies",
+    "evaluate",
+    "inpaint",
+    "load",
+    "plan",
+    "probe",
+    "report",
+    "sample",
+    "train",
+]
 
 _HOMES = {
     "Run": "ganfold.run",
@@ -36,6 +50,7 @@ _HOMES = {
     "inpaint": "ganfold.inpainting",
     "load": "ganfold.run",
     "plan": "ganfold.training.plan",
+    "probe": "ganfold.probing",
     "report": "ganfold.reporting",
     "sample": "ganfold.sampling",
     "train": "ganfold.training.train",

@@ -167,6 +167,25 @@ class Inpaint:
 
 
 @dataclass(frozen=True)
+class Probe:
+    """Say what a run's discriminator has learnt: a linear classifier on its features, from few labels, and others'."""
+
+    run: Annotated[Path, tyro.conf.Positional]  # a run folder
+    data: str | None = None  # labelled images [those of the run]
+    labels: tuple[int, ...] = (10, 50, 100)  # of each class, to learn from
+    draws: int = 3  # how often they are drawn
+    seed: int = 0  # which are drawn
+    checkpoint: Literal["best", "last"] = "best"  # the one of the lowest KID, or the newest
+    out: Path | None = None  # the JSON [RUN/probe.json]
+
+    def __call__(self) -> None:
+        import ganfold
+
+        for line in ganfold.probe(**vars(self)).lines():
+            print(line)
+
+
+@dataclass(frozen=True)
 class Report:
     """Write one HTML file that shows a run: verdict, pictures, curves, figures, copies, data, settings."""
 
@@ -198,6 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "evaluate": Evaluate,
             "copies": Copies,
             "inpaint": Inpaint,
+            "probe": Probe,
             "report": Report,
         }
         description = "A folder of images in; a trained, measured, usable generator out."
