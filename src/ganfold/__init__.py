@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ganfold.copying import copies
     from ganfold.data import check
     from ganfold.evaluation import evaluate
+    from ganfold.inpainting import inpaint
     from ganfold.probing import probe
     from ganfold.reporting import report
     from ganfold.run import Run, load
@@ -34,6 +35,7 @@ __all__ = [
     "check",
     "copies",
     "evaluate",
+    "inpaint",
     "load",
     "plan",
     "probe",
@@ -49,6 +51,7 @@ _HOMES = {
     "check": "ganfold.data",
     "copies": "ganfold.copying",
     "evaluate": "ganfold.evaluation",
+    "inpaint": "ganfold.inpainting",
     "load": "ganfold.run",
     "plan": "ganfold.training.plan",
     "probe": "ganfold.probing",

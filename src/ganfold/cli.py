@@ -162,6 +162,19 @@ class Translate:
     tile: int = 512  # pixels a side taken at once: memory grows with its square; larger pictures go in tiles
     reverse: bool = False  # of a cyclegan: from the target's kind to that of the data
     seed: int = 0  # of a pix2pix: which of the images that it can make
+
+
+class Inpaint:
+    """Paint what a mask hides in a picture of any size: by a context-encoder, or by a search in what a GAN can make."""
+
+    run: Annotated[Path, tyro.conf.Positional]  # a run of context-encoder, or of a GAN that needs no picture
+    picture: Annotated[Path, tyro.conf.Positional]  # a picture, or a folder of them
+    mask: Path  # as large as the picture, white where it is to be painted, else black; or a folder of equal names
+    out: Path | None = None  # a file, or a folder for a folder [NAME-inpainted.png beside the picture]
+    steps: int = 500  # of the search, with a generator
+    starts: int = 8  # of the search, with a generator: so many at once, and the best is kept
+    seed: int = 0  # where the search starts
+    blend: bool | None = None  # hide the seam by Poisson's equation [with a generator]
     checkpoint: Literal["best", "last"] = "best"  # the one of the lowest KID, or the newest
     force: bool = False  # allow what is there to be replaced
 
@@ -169,6 +182,7 @@ class Translate:
         import ganfold
 
         print(ganfold.translate(**vars(self)))
+        print(ganfold.inpaint(**vars(self)))
 
 
 @dataclass(frozen=True)
@@ -238,6 +252,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "sample": Sample,
             "evaluate": Evaluate,
             "copies": Copies,
+            "inpaint": Inpaint,
             "probe": Probe,
             "report": Report,
             "translate": Translate,

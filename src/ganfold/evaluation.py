@@ -36,6 +36,9 @@ TASKS = {
 }
 TASKS = {"srgan": "ganfold.upscaling"}
 """Of a GAN that has a task: the module whose `figures(run, seed, count)` measure it."""
+TASKS: dict[str, str] = {
+    "context-encoder": "ganfold.inpainting"
+}  # of a GAN that has a task: the module whose `figures(run, seed, count)` measure it
 
 
 @dataclass(frozen=True)
