@@ -90,6 +90,9 @@ class Sample:
     seed: int = 0  # which: image i of a seed is always the same image
     start: int = 0  # number of the first
     label: str | None = None  # the class of all [each class: a row of the grid, a sub-folder]
+    text: str | None = None  # what to draw, of a run of captions: "long orange hair, glasses" [of held-out images]
+    box: str | None = None  # where: left,top,width,height as shares of the image: 0.5,0.1,0.4,0.8 [likewise]
+    keypoints: str | None = None  # where, after --where keypoints: x,y of each as shares of the image [likewise]
     checkpoint: Literal["best", "last"] = "best"  # the one of the lowest KID, or the newest
     force: bool = False  # allow what is there to be replaced
 
@@ -97,6 +100,11 @@ class Sample:
         import ganfold
 
         print(ganfold.sample(**vars(self)))
+        if self.text is not None:
+            from ganfold.captioned import unknown
+
+            if strange := unknown(ganfold.load(self.run), self.text):
+                print(f"Left out, since no caption in training had it: {', '.join(strange)}")
 
 
 @dataclass(frozen=True)
@@ -162,8 +170,16 @@ class Translate:
     tile: int = 512  # pixels a side taken at once: memory grows with its square; larger pictures go in tiles
     reverse: bool = False  # of a cyclegan: from the target's kind to that of the data
     seed: int = 0  # of a pix2pix: which of the images that it can make
+    checkpoint: Literal["best", "last"] = "best"  # the one of the lowest KID, or the newest
+    force: bool = False  # allow what is there to be replaced
+
+    def __call__(self) -> None:
+        import ganfold
+
+        print(ganfold.translate(**vars(self)))
 
 
+@dataclass(frozen=True)
 class Inpaint:
     """Paint what a mask hides in a picture of any size: by a context-encoder, or by a search in what a GAN can make."""
 
@@ -181,7 +197,6 @@ class Inpaint:
     def __call__(self) -> None:
         import ganfold
 
-        print(ganfold.translate(**vars(self)))
         print(ganfold.inpaint(**vars(self)))
 
 

@@ -29,16 +29,15 @@ FD_ENOUGH = 5000  # images: below it, or below twice the number of features, the
 LEAST = 50  # images on each side: below it no figure here means anything
 CLASS_LEAST = 20  # of a class
 MOST = 50_000  # images on each side
+<<<<<<< HEAD
 TASKS = {
+    "srgan": "ganfold.upscaling",
+    "context-encoder": "ganfold.inpainting",
     "pix2pix": "ganfold.translating",
     "cyclegan": "ganfold.translating",
-    "srgan": "ganfold.upscaling",
+    "gawwn": "ganfold.captioned",
 }
-TASKS = {"srgan": "ganfold.upscaling"}
 """Of a GAN that has a task: the module whose `figures(run, seed, count)` measure it."""
-TASKS: dict[str, str] = {
-    "context-encoder": "ganfold.inpainting"
-}  # of a GAN that has a task: the module whose `figures(run, seed, count)` measure it
 
 
 @dataclass(frozen=True)
