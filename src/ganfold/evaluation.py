@@ -29,7 +29,6 @@ FD_ENOUGH = 5000  # images: below it, or below twice the number of features, the
 LEAST = 50  # images on each side: below it no figure here means anything
 CLASS_LEAST = 20  # of a class
 MOST = 50_000  # images on each side
-<<<<<<< HEAD
 TASKS = {
     "srgan": "ganfold.upscaling",
     "context-encoder": "ganfold.inpainting",

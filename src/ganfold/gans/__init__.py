@@ -26,7 +26,6 @@ GANS = {
     "cgan": ("ganfold.gans.cgan", "CGAN", "by label, Mirza 2014; needs classes"),
     "wgan": ("ganfold.gans.wgan", "WGAN", "Wasserstein distance by clipped weights, Arjovsky 2017"),
     "wgan-gp": ("ganfold.gans.wgan_gp", "WGANGP", "Wasserstein distance by a gradient penalty, Gulrajani 2017"),
-    "gawwn": ("ganfold.gans.gawwn", "GAWWN", "by text and place, Reed 2016; needs captions with boxes"),
     "infogan": ("ganfold.gans.infogan", "InfoGAN", "codes that find out what varies, Chen 2016"),
     "pix2pix": ("ganfold.gans.pix2pix", "Pix2Pix", "images from images, by pairs, Isola 2017"),
     "cyclegan": ("ganfold.gans.cyclegan", "CycleGAN", "images from images of another kind, unpaired, Zhu 2017"),
@@ -34,8 +33,9 @@ GANS = {
     "context-encoder": (
         "ganfold.gans.context_encoder",
         "ContextEncoder",
-        "paints what is missing, Pathak 2016; for `inpaint`",
+        "paints what is missing, Pathak 2016; then `ganfold inpaint`",
     ),
+    "gawwn": ("ganfold.gans.gawwn", "GAWWN", "by text and place, Reed 2016; needs captions with boxes"),
 }
 
 
