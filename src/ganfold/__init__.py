@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ganfold.copying import copies
     from ganfold.data import check
     from ganfold.evaluation import evaluate
+    from ganfold.inpainting import inpaint
     from ganfold.probing import probe
     from ganfold.reporting import report
     from ganfold.run import Run, load
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ganfold.training.plan import plan
     from ganfold.training.train import train
     from ganfold.translating import translate
+    from ganfold.upscaling import upscale
 
 __version__ = "0.1.0"
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "check",
     "copies",
     "evaluate",
+    "inpaint",
     "load",
     "plan",
     "probe",
@@ -40,6 +43,7 @@ __all__ = [
     "sample",
     "train",
     "translate",
+    "upscale",
 ]
 
 _HOMES = {
@@ -47,6 +51,7 @@ _HOMES = {
     "check": "ganfold.data",
     "copies": "ganfold.copying",
     "evaluate": "ganfold.evaluation",
+    "inpaint": "ganfold.inpainting",
     "load": "ganfold.run",
     "plan": "ganfold.training.plan",
     "probe": "ganfold.probing",
@@ -54,6 +59,7 @@ _HOMES = {
     "sample": "ganfold.sampling",
     "train": "ganfold.training.train",
     "translate": "ganfold.translating",
+    "upscale": "ganfold.upscaling",
 }
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ganfold.data import arrays, hub, sheet, tree
+from ganfold.data import arrays, hub, scenes, sheet, tree
 from ganfold.data.cache import default_cache
 from ganfold.data.captions import Captions
 from ganfold.data.decode import Fit
@@ -23,7 +23,7 @@ from ganfold.data.source import Source, of_class
 from ganfold.data.strings import Rows
 from ganfold.errors import GanfoldError, did_you_mean
 
-BUNDLED = {"avatars": "avatars.zip", "digits": "digits.npz"}
+BUNDLED = {"avatars": "avatars.zip", "digits": "digits.npz", "scenes": ""}  # that without a file is derived
 _KINDS = [".zip", ".npz", ".npy", ".gz", ".parquet", ".tar", ".bin", ".png", ".jpg", ".jpeg", ".webp", ".csv", ".jsonl"]
 
 
@@ -184,6 +184,8 @@ def find(source: str | Path) -> Source:
     Raises:
         GanfoldError: there is no such thing.
     """
+    if source == "scenes":
+        return scenes.scenes()
     if isinstance(source, str) and source in BUNDLED:
         path = Path(str(importlib.resources.files("ganfold.data") / "bundled" / BUNDLED[source]))
     else:
