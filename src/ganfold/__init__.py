@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ganfold.sampling import sample
     from ganfold.training.plan import plan
     from ganfold.training.train import train
+    from ganfold.translating import translate
+    from ganfold.upscaling import upscale
 
 __version__ = "0.1.0"
 __all__ = [
@@ -40,6 +42,8 @@ __all__ = [
     "report",
     "sample",
     "train",
+    "translate",
+    "upscale",
 ]
 
 _HOMES = {
@@ -54,6 +58,8 @@ _HOMES = {
     "report": "ganfold.reporting",
     "sample": "ganfold.sampling",
     "train": "ganfold.training.train",
+    "translate": "ganfold.translating",
+    "upscale": "ganfold.upscaling",
 }
 
 

@@ -72,7 +72,8 @@ def l1(images: np.ndarray, targets: np.ndarray, where: np.ndarray | None = None)
 
 def feature_distance(images: np.ndarray, targets: np.ndarray, features: Extractor) -> np.ndarray:
     """How unlike an image looks to what it should be: 1 - cosine of their features, float (N,), 0 at best."""
-    one, two = (features(np.ascontiguousarray(part.transpose(0, 3, 1, 2))).numpy() for part in (images, targets))
+    one = features(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).numpy()
+    two = features.cached(np.ascontiguousarray(targets.transpose(0, 3, 1, 2))).numpy()
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1)
     found: np.ndarray = 1 - (one * two).sum(1) / lengths
     return found
