@@ -3,8 +3,8 @@
     python experiments/fill_holes.py RUN [--count 20] [--out picture.png]
 
 Middle squares of half the side of held-out images, taken evenly from all of them, filled as `ganfold inpaint` does it
-with the run (a context encoder, or the search in a generator's images), with and without Poisson's blending, beside what
-needs no network. The picture's rows: masked, Telea's, the run's, the run's blended, real.
+with the run (a context encoder, or the search in a generator's images), with and without Poisson's blending, beside
+what needs no network. The picture's rows: masked, Telea's, the run's, the run's blended, real.
 """
 
 from __future__ import annotations
