@@ -168,6 +168,16 @@ def test_a_folder_with_masks_of_its_names(learned: Run, tmp_path: Path) -> None:
         inpaint(learned, tmp_path / "photos", tmp_path / "masks", tmp_path / "again")
 
 
+def test_a_window_can_be_asked_for(learned: Run, tmp_path: Path) -> None:
+    source, mask = picture(tmp_path / "p.png"), masked(tmp_path / "m.png", box=(1, 1, 6, 6))
+    made = {
+        window: np.asarray(Image.open(inpaint(learned, source, mask, tmp_path / f"{window}.png", window=window)))
+        for window in ("near", "whole", None)
+    }
+    assert (made[None] == made["near"]).all()
+    assert (made["near"] != made["whole"]).any()
+
+
 def test_the_command_line(learned: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, mask = picture(tmp_path / "p.png"), masked(tmp_path / "m.png")
     words = ["inpaint", str(learned.path), str(source), "--mask", str(mask)]

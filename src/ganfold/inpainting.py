@@ -46,6 +46,7 @@ def inpaint(
     starts: int = 8,
     seed: int = 0,
     blend: bool | None = None,
+    window: Literal["near", "whole"] | None = None,
     checkpoint: str = "best",
     force: bool = False,
     progress: bool = True,
@@ -62,6 +63,8 @@ def inpaint(
             kept. Labels, if it takes any, are dealt to them in turn.
         seed: where the search starts.
         blend: hide the seam by Poisson's equation [for generators, not for context encoders].
+        window: what the networks are shown: "near", for each part of the hole twice as much [with context encoders]; or
+            "whole", the largest square that holds all of it [with generators].
         checkpoint: "best" by KID, or "last"; of a run folder.
         force: allow files to be replaced.
         progress: show a bar for a folder.
@@ -80,13 +83,15 @@ def inpaint(
     if steps < 1 or starts < 1:
         raise GanfoldError(f"steps and starts must be 1 or more, not {steps} and {starts}")
     learned, paint = _is_encoder(run), painter(run, steps, starts, seed)
+    near = learned if window is None else window == "near"
+    blend = not learned if blend is None else blend
     masks = {path.stem: path for path in mask.iterdir() if path.is_file()} if mask.is_dir() else None
 
     def change(image: Image.Image, path: Path) -> Image.Image:
         if masks is not None and path.stem not in masks:
             raise GanfoldError(f"{mask} holds no mask of the name of {path}")
         hole = hole_of(mask if masks is None else masks[path.stem], image, path)
-        return fill(image, hole, paint, run.gan, near=learned, blend=not learned if blend is None else blend)
+        return fill(image, hole, paint, run.gan, near=near, blend=blend)
 
     return change_pictures(picture, out, change, force=force, progress=progress)
 
