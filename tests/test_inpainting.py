@@ -259,14 +259,11 @@ def test_an_encoder_of_middle_holes_is_shown_middle_holes(learned: Run) -> None:
     seen = []
 
     class Watched:
-        config, latent, given = learned.gan.config, learned.gan.latent, learned.gan.given
+        config, given, G = learned.gan.config, learned.gan.given, learned.gan.G
 
         def masked(self, images: Tensor, mask: Tensor) -> Tensor:
             seen.append(mask)
             return learned.gan.masked(images, mask)  # type: ignore[operator]
-
-        def sample(self, z: Tensor, given: dict[str, Tensor]) -> Tensor:
-            return learned.gan.sample(z, given)
 
     paint, shown = encoder(Watched()), torch.zeros(1, 3, 16, 16)
     within, beyond = torch.zeros(2, 1, 1, 16, 16)

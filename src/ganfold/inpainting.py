@@ -45,7 +45,7 @@ def inpaint(
     steps: int = 500,
     starts: int = 8,
     seed: int = 0,
-    blend: bool | None = None,
+    blend: bool = True,
     window: Literal["near", "whole"] | None = None,
     checkpoint: str = "best",
     force: bool = False,
@@ -62,7 +62,7 @@ def inpaint(
         steps, starts: of a generator: steps of the search, and how many are searched from at once, of which the best is
             kept. Labels, if it takes any, are dealt to them in turn.
         seed: where the search starts.
-        blend: hide the seam by Poisson's equation [for generators, not for context encoders].
+        blend: hide the seam by Poisson's equation.
         window: what the networks are shown: "near", for each part of the hole twice as much [with context encoders]; or
             "whole", the largest square that holds all of it [with generators].
         checkpoint: "best" by KID, or "last"; of a run folder.
@@ -84,7 +84,6 @@ def inpaint(
         raise GanfoldError(f"steps and starts must be 1 or more, not {steps} and {starts}")
     learned, paint = _is_encoder(run), painter(run, steps, starts, seed)
     near = learned if window is None else window == "near"
-    blend = not learned if blend is None else blend
     masks = {path.stem: path for path in mask.iterdir() if path.is_file()} if mask.is_dir() else None
 
     def change(image: Image.Image, path: Path) -> Image.Image:
@@ -257,7 +256,7 @@ def encoder(gan: Any) -> Paint:
                 box[:, :, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = 1
             mask = middle if (box <= middle).all() else box
         with torch.inference_mode():
-            made: Tensor = gan.sample(torch.zeros(1, *gan.latent), {"input": gan.masked(shown, mask), "mask": mask})
+            made: Tensor = gan.G(gan.masked(shown, mask))  # not `sample`: its border is for blending
         return made
 
     return paint
