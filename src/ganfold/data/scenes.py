@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from ganfold.data import tree
 from ganfold.data.readers import Records
@@ -176,6 +175,8 @@ def cut_out(image: np.ndarray, ground: np.ndarray) -> Image.Image:
     """The figure of uint8 (H, W, 3) as RGBA, cropped to what is seen of it: all that the ground does not reach from
     the border. Where a pixel holds some of both, it takes the colour of the neighbour least like the ground, and as
     much of it as its own colour says."""
+    from scipy import ndimage  # only here: `import ganfold.data` is to be light
+
     pixels = image.astype(np.float32)
     contrast = np.sqrt(((pixels - ground) ** 2).sum(2))
     plain, count = ndimage.label(contrast < NOISE)
