@@ -81,7 +81,7 @@ def _bare(trainer: Trainer) -> None:
     batch = trainer.batches.draw(0)
     batch.begin(0)
     if gan.config.pretrain_kimg:
-        _update(gan, "G", lambda: gan.pretraining(batch))
+        _update(gan, "pretraining", lambda: gan.pretraining(batch))
         return
     gan.G.requires_grad_(True)
     fake = gan.fake(batch)["fake"]
@@ -93,7 +93,7 @@ def _bare(trainer: Trainer) -> None:
 
 
 def _update(gan: SRGAN, name: str, loss: Callable[[], dict[str, torch.Tensor]]) -> None:
-    network = getattr(gan, name).requires_grad_(True)
+    network = (gan.D if name == "D" else gan.G).requires_grad_(True)
     gan.optimizers[name].zero_grad()
     torch.stack(list(loss().values())).sum().backward()  # type: ignore[no-untyped-call]
     gan.optimizers[name].step()

@@ -39,7 +39,7 @@ def test_first_pixels_alone_then_content_and_the_adversary(squares: Path) -> Non
     begin = weights(subject.gan.D)  # type: ignore[arg-type]
     for _ in range(2):
         subject.step()
-    assert {"G/pixels"} == {name for name in subject.meter.means() if name.startswith(("G/", "D/"))}
+    assert {"pretraining/pixels"} == {n for n in subject.meter.means() if n.startswith(("pretraining/", "G/", "D/"))}
     assert all(map(torch.equal, begin, weights(subject.gan.D)))  # type: ignore[arg-type]
     subject.meter.clear()
     subject.step()
@@ -76,7 +76,9 @@ def test_resume_around_the_end_of_pretraining_gives_the_same_bits(squares: Path,
 
 def test_the_learning_rate_of_each_part() -> None:
     gan = SRGAN(Config(width=4, blocks=1, pretrain_kimg=10, pretrain_lr=1e-3, lr=2e-4, decay_kimg=5), Shape(3, 16))
-    assert [gan.rate(images) for images in (0, 9_999, 10_000, 14_999, 15_000)] == [5.0, 5.0, 1.0, 1.0, 0.1]
+    assert [gan.rate(images) for images in (0, 10_000, 14_999, 15_000)] == [1.0, 1.0, 1.0, 0.1]
+    rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in gan.optimizers.items()}
+    assert rates == {"pretraining": 1e-3, "D": 2e-4, "G": 2e-4}
 
 
 def test_pretraining_learns(squares: Path) -> None:
@@ -84,7 +86,7 @@ def test_pretraining_learns(squares: Path) -> None:
     losses = []
     for _ in range(60):
         subject.step()
-        losses.append(subject.meter.means()["G/pixels"])
+        losses.append(subject.meter.means()["pretraining/pixels"])
         subject.meter.clear()
     assert sum(losses[-5:]) < 0.2 * sum(losses[:5])
 

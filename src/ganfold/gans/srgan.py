@@ -93,12 +93,13 @@ class SRGAN(GAN):
         self.features = Perceptual(config.vgg, config.vgg_layer)  # of no optimizer, and never saved
         self.reach = 9 + 2 * config.blocks  # pixels of the small image that one depends on, to each side, at most
         self.latent = (1,)  # of no use: the image follows from the smaller one
-        self.optimizers = {
+        self.optimizers = {  # G has two: moments of gradients of pixels are none of the others'
+            "pretraining": adam(self.G.parameters(), config.pretrain_lr, config.betas),
             "D": adam(self.D.parameters(), config.lr, config.betas),
             "G": adam(self.G.parameters(), config.lr, config.betas),
         }
         self.phases = [
-            Phase(self.pretraining, "G", until=config.pretrain_kimg),
+            Phase(self.pretraining, "pretraining", until=config.pretrain_kimg),
             Phase(self.discriminator, "D", since=config.pretrain_kimg),
             Phase(self.generator, "G", since=config.pretrain_kimg, early=self.fake),
         ]
@@ -134,10 +135,8 @@ class SRGAN(GAN):
         return terms
 
     def rate(self, images: int) -> float:
-        config, kimg = self.config, images / 1000
-        if kimg < config.pretrain_kimg:
-            return config.pretrain_lr / config.lr
-        return 1.0 if kimg < config.pretrain_kimg + config.decay_kimg else 0.1
+        kimg = images / 1000 - self.config.pretrain_kimg
+        return 1.0 if kimg < self.config.decay_kimg else 0.1
 
     def judge(self, batch: Batch, images: Tensor) -> Tensor:
         """D's logits (B,)."""
