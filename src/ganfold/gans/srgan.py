@@ -14,6 +14,7 @@ from ganfold.errors import GanfoldError
 from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, adam
 from ganfold.networks.degrade import shrink
 from ganfold.networks.perceptual import Perceptual
+from ganfold.networks.subpixel import OnShuffled
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,9 @@ class Generator(nn.Module):
         self.first = nn.Sequential(nn.Conv2d(channels, width, 9, 1, 4), nn.PReLU())
         self.body = nn.Sequential(*(Block(width) for _ in range(config.blocks)), *_conv(width, width))
         self.last = nn.Sequential()
-        for _ in range(ups):
+        for _ in range(ups - 1):
             self.last.extend([nn.Conv2d(width, 4 * width, 3, 1, 1), nn.PixelShuffle(2), nn.PReLU()])
-        self.last.append(nn.Conv2d(width, channels, 9, 1, 4))
+        self.last.extend([nn.Conv2d(width, 4 * width, 3, 1, 1), nn.PReLU(), OnShuffled(width, channels)])
 
     def forward(self, low: Tensor) -> Tensor:
         x = self.first(low)
