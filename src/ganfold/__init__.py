@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from ganfold.copying import copies
     from ganfold.data import check
     from ganfold.evaluation import evaluate
+    from ganfold.inpainting import inpaint
     from ganfold.probing import probe
     from ganfold.reporting import report
     from ganfold.run import Run, load
     from ganfold.sampling import sample
     from ganfold.training.plan import plan
     from ganfold.training.train import train
+    from ganfold.translating import translate
     from ganfold.upscaling import upscale
 
 __version__ = "0.1.0"
@@ -33,12 +35,14 @@ __all__ = [
     "check",
     "copies",
     "evaluate",
+    "inpaint",
     "load",
     "plan",
     "probe",
     "report",
     "sample",
     "train",
+    "translate",
     "upscale",
 ]
 
@@ -47,12 +51,14 @@ _HOMES = {
     "check": "ganfold.data",
     "copies": "ganfold.copying",
     "evaluate": "ganfold.evaluation",
+    "inpaint": "ganfold.inpainting",
     "load": "ganfold.run",
     "plan": "ganfold.training.plan",
     "probe": "ganfold.probing",
     "report": "ganfold.reporting",
     "sample": "ganfold.sampling",
     "train": "ganfold.training.train",
+    "translate": "ganfold.translating",
     "upscale": "ganfold.upscaling",
 }
 

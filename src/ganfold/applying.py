@@ -52,7 +52,8 @@ def change_pictures(
     """
     source, out = Path(source), Path(out)
     if not source.is_dir():
-        _write(change(opened(source), source), _free(out, force))
+        place = _free(out, force)  # before the work, which may take minutes
+        _write(change(opened(source), source), place)
         return out
     if out.is_file():
         raise GanfoldError(f"{out} is a file, and {source} is a folder: give --out a folder")

@@ -112,7 +112,9 @@ class FromReals:
         batch = self.batch(torch.arange(start, start + len(made), device=self.device))
         channels = made.shape[3]
         shown = [
-            field for field in self.gan.given(batch).values() if field.ndim == 4 and field.shape[1] in (1, channels)
+            field[:, :channels]  # one more says what is seen
+            for field in self.gan.given(batch).values()
+            if field.ndim == 4 and field.shape[1] in (1, channels, channels + 1)
         ]
         if not shown:
             return made, 1

@@ -9,23 +9,12 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ganfold.data.decode import Raw, Unusable, look
-from ganfold.data.readers import Reader
+from ganfold.data.readers import Chosen, Reader
 from ganfold.data.source import Listing, Source
 from ganfold.errors import GanfoldError
 
 FOLDERS = (("a", "b"), ("input", "target"), ("inputs", "targets"), ("traina", "trainb"), ("x", "y"))
 """Names, in small letters, of two folders of which the second is to be made from the first."""
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """Some pictures of another reader."""
-
-    reader: Reader
-    indices: np.ndarray
-
-    def read(self, index: int) -> Raw:
-        return self.reader.read(int(self.indices[index]))
 
 
 @dataclass(frozen=True)

@@ -22,16 +22,20 @@ class TaskFigure:
     values: dict[str, float]  # by name, the run's own first
 
 
-def psnr(images: np.ndarray, targets: np.ndarray, *, luma: bool = False, border: int = 0) -> np.ndarray:
+def psnr(
+    images: np.ndarray, targets: np.ndarray, *, luma: bool = False, border: int = 0, where: np.ndarray | None = None
+) -> np.ndarray:
     """Peak signal-to-noise ratio in dB, float (N,); infinite where two images are the same.
 
     Args:
         images, targets: uint8 (N, H, W, C).
         luma: of the luminance Y (ITU-R BT.601) instead of all channels.
         border: pixels on each side that are left out.
+        where: bool (N, H, W), the pixels that count [all]; with no border.
     """
     one, two = _prepared(images, luma, border), _prepared(targets, luma, border)
-    error = ((one - two) ** 2).mean((1, 2, 3))
+    error = ((one - two) ** 2).mean(3)
+    error = error.mean((1, 2)) if where is None else (error * where).sum((1, 2)) / np.maximum(1, where.sum((1, 2)))
     with np.errstate(divide="ignore"):
         found: np.ndarray = 10 * np.log10(255.0**2 / error)
     return found
