@@ -26,7 +26,7 @@ class Config:
     pretrain_kimg: float = 100.0  # thousand images of pixel loss without D: SRResNet (sec. 3.2: 16,000)
     pretrain_lr: float = 1e-4  # Adam's learning rate meanwhile (sec. 3.2) [try 1e-3 where time is short]
     lr: float = 1e-4  # Adam's learning rate after that (sec. 3.2) ...
-    decay_kimg: float = 1600.0  # ... and a tenth of it so many thousand adversarial images later (sec. 3.2)
+    drop_kimg: float = 1600.0  # ... and a tenth of it so many thousand adversarial images later (sec. 3.2)
     betas: tuple[float, float] = (0.9, 0.999)  # Adam's beta_1 (sec. 3.2) and beta_2
     content: Literal["features", "pixels", "both"] = "features"  # what must be alike (sec. 2.2.1; pixels: SRGAN-MSE)
     vgg: str | None = None  # file of VGG-19's weights, for its features in place of EfficientNet's (sec. 2.2.1)
@@ -137,7 +137,7 @@ class SRGAN(GAN):
 
     def rate(self, images: int) -> float:
         kimg = images / 1000 - self.config.pretrain_kimg
-        return 1.0 if kimg < self.config.decay_kimg else 0.1
+        return 1.0 if kimg < self.config.drop_kimg else 0.1
 
     def judge(self, batch: Batch, images: Tensor) -> Tensor:
         """D's logits (B,)."""
