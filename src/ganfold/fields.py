@@ -81,7 +81,7 @@ def flipped(fields: Terms, heads: Tensor) -> Terms:
 class FromReals:
     """What samples are made from where that comes from real images: sample `i` from held-out image `i`, and so round.
 
-    From training images where none is held out. `seed` decides what the GAN itself draws (a mask).
+    From training images where none is held out. `seed` decides their order, and what the GAN itself draws (a mask).
     """
 
     def __init__(self, gan: GAN, data: ImageSet, seed: int, device: torch.device | None = None) -> None:
