@@ -174,8 +174,8 @@ def overlap(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     start = np.maximum(boxes[:, :2], others[:, :2])
     end = np.minimum(boxes[:, :2] + boxes[:, 2:], others[:, :2] + others[:, 2:])
     both = np.prod(np.maximum(0, end - start), 1)
-    shared: np.ndarray = both / (np.prod(boxes[:, 2:], 1) + np.prod(others[:, 2:], 1) - both)
-    return shared
+    either = np.prod(boxes[:, 2:], 1) + np.prod(others[:, 2:], 1) - both
+    return both / np.where(either > 0, either, 1)
 
 
 def _attributes(images: ImageSet) -> dict[str, tuple[list[str], np.ndarray]]:

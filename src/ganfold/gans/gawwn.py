@@ -20,12 +20,12 @@ from ganfold.networks.strided import Double, FromLatent, Halve, ToLogit
 
 @dataclass(frozen=True)
 class Config:
-    batch: int = 32  # images a step, over all ranks together (sec. 5: 16)
+    batch: int = 32  # images a step, over all ranks together (theirs: 16)
     where: Literal["box", "keypoints"] = "box"  # what says the place (sec. 4.1 and 4.2)
-    z_dim: int = 64  # dimensions of the latent z, normal
-    text_dim: int = 64  # dimensions of a text (sec. 3.3: 1024, learnt before, by images of all classes)
+    z_dim: int = 64  # dimensions of the latent z, normal (theirs: 100)
+    text_dim: int = 64  # dimensions of a text (theirs: 1024, of a network trained before; here it learns with G and D)
     width: int = 32  # channels of the layer next to the image; doubles with each halving
-    lr: float = 1e-3  # Adam's learning rate (sec. 5: 2e-4) ...
+    lr: float = 1e-3  # Adam's learning rate (theirs: 2e-4, halved now and then) ...
     lr_end: float = 1e-4  # ... and where its cosine ends
     decay_kimg: float = 400.0  # over so many images it falls: best over all that will be seen
     betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2
