@@ -7,10 +7,10 @@ of the paper's size, as `ganfold translate` takes it, whole and in tiles: second
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -62,9 +62,15 @@ def shown(name: str, resolution: int, tile: int) -> tuple[float, float]:
     gan = build(name, resolution, {"blocks": 9} if name == "cyclegan" else {}).eval()
     network, multiple = _network(gan, False, 0)
     picture = torch.rand(1, 3, 512, 512) * 2 - 1
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before, start = peak(), time.perf_counter()
     blended(network, picture, tile=tile, multiple=multiple)
-    return time.perf_counter() - start, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return time.perf_counter() - start, peak() - before
+
+
+def peak() -> float:
+    """The most MB that this process ever held (Linux); what `getrusage` says begins with its parent's."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def main() -> None:

@@ -2,9 +2,9 @@
 
     python experiments/fill_holes.py RUN [--count 20] [--out picture.png]
 
-Middle squares of half the side of held-out images, filled as `ganfold inpaint` does it with the run (a context
-encoder, or the search in a generator's images), with and without Poisson's blending, beside what needs no network. The
-picture has in each row: masked, Telea's, the run's, the run's blended, real.
+Middle squares of half the side of held-out images, taken evenly from all of them, filled as `ganfold inpaint` does it
+with the run (a context encoder, or the search in a generator's images), with and without Poisson's blending, beside
+what needs no network. The picture's rows: masked, Telea's, the run's, the run's blended, real.
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--checkpoint", choices=["best", "last"], default="best")
-    parser.add_argument("--shown", type=int, default=6)
+    parser.add_argument("--shown", type=int, default=10)
     parser.add_argument("--out", type=Path)
     said = parser.parse_args()
     run = ganfold.load(said.run, said.checkpoint)
     data = run.images(progress=False)
-    real = np.ascontiguousarray(data.images[data.held_out[: said.count]].transpose(0, 2, 3, 1))
+    chosen = data.held_out[:: max(1, len(data.held_out) // said.count)][: said.count]  # they lie in order of classes
+    real = np.ascontiguousarray(data.images[chosen].transpose(0, 2, 3, 1))
     mask = centre_hole(torch.zeros(1, 1, *real.shape[1:3]))
     hole = mask[0, 0].numpy() > 0
     holes = np.broadcast_to(hole, real.shape[:3])
@@ -57,7 +58,8 @@ def main() -> None:
         print(f"  {name:18} L1 {absolute:.4f}  PSNR {decibel:.2f}")
     if said.out:
         grey = np.where(hole[..., None], 128, real).astype(np.uint8)
-        rows = np.stack([grey, others["Telea"], found, joined, real], 1)[: said.shown]
+        shown = np.linspace(0, len(real) - 1, min(said.shown, len(real))).round().astype(int)
+        rows = np.stack([part[shown] for part in (grey, others["Telea"], found, joined, real)])
         sheet = rows.reshape(-1, *real.shape[1:])
         pictures.save_png(pictures.grid(sheet, rows.shape[1], pictures.enlargement(sheet)), said.out)
 

@@ -168,6 +168,16 @@ def test_a_folder_with_masks_of_its_names(learned: Run, tmp_path: Path) -> None:
         inpaint(learned, tmp_path / "photos", tmp_path / "masks", tmp_path / "again")
 
 
+def test_a_window_can_be_asked_for(learned: Run, tmp_path: Path) -> None:
+    source, mask = picture(tmp_path / "p.png"), masked(tmp_path / "m.png", box=(1, 1, 6, 6))
+    made = {
+        window: np.asarray(Image.open(inpaint(learned, source, mask, tmp_path / f"{window}.png", window=window)))
+        for window in ("near", "whole", None)
+    }
+    assert (made[None] == made["near"]).all()
+    assert (made["near"] != made["whole"]).any()
+
+
 def test_the_command_line(learned: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, mask = picture(tmp_path / "p.png"), masked(tmp_path / "m.png")
     words = ["inpaint", str(learned.path), str(source), "--mask", str(mask)]
@@ -249,14 +259,11 @@ def test_an_encoder_of_middle_holes_is_shown_middle_holes(learned: Run) -> None:
     seen = []
 
     class Watched:
-        config, latent, given = learned.gan.config, learned.gan.latent, learned.gan.given
+        config, given, G = learned.gan.config, learned.gan.given, learned.gan.G
 
         def masked(self, images: Tensor, mask: Tensor) -> Tensor:
             seen.append(mask)
             return learned.gan.masked(images, mask)  # type: ignore[operator]
-
-        def sample(self, z: Tensor, given: dict[str, Tensor]) -> Tensor:
-            return learned.gan.sample(z, given)
 
     paint, shown = encoder(Watched()), torch.zeros(1, 3, 16, 16)
     within, beyond = torch.zeros(2, 1, 1, 16, 16)

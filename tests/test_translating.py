@@ -209,8 +209,9 @@ def test_tiles_fade_into_each_other() -> None:
 def test_figures_of_pairs(drawing: ganfold.Run) -> None:
     found = {figure.name: figure for figure in figures(drawing, 0, 19)}
     assert list(found["L1"].values) == ["pix2pix", "mean image", "nearest by input"]
-    targets = drawing.images(progress=False)
-    held = targets.images[targets.held_out[:19]].transpose(0, 2, 3, 1).astype(float)
+    reals = drawing.reals(0)
+    assert reals
+    held = reals.data.images[reals.images[:19]].transpose(0, 2, 3, 1).astype(float)
     assert found["L1"].values["pix2pix"] == pytest.approx(np.abs(drawing.sample(19) - held).mean() / 255, abs=1e-6)
     assert found["FD"].values["real"] < found["FD"].values["pix2pix"]
     assert all(value > 0 for value in found["feature distance"].values.values())

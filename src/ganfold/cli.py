@@ -190,7 +190,8 @@ class Inpaint:
     steps: int = 500  # of the search, with a generator
     starts: int = 8  # of the search, with a generator: so many at once, and the best is kept
     seed: int = 0  # where the search starts
-    blend: bool | None = None  # hide the seam by Poisson's equation [with a generator]
+    blend: bool = True  # hide the seam by Poisson's equation
+    window: Literal["near", "whole"] | None = None  # what is looked at [near the hole; with a generator the whole]
     checkpoint: Literal["best", "last"] = "best"  # the one of the lowest KID, or the newest
     force: bool = False  # allow what is there to be replaced
 

@@ -45,7 +45,8 @@ def inpaint(
     steps: int = 500,
     starts: int = 8,
     seed: int = 0,
-    blend: bool | None = None,
+    blend: bool = True,
+    window: Literal["near", "whole"] | None = None,
     checkpoint: str = "best",
     force: bool = False,
     progress: bool = True,
@@ -61,7 +62,9 @@ def inpaint(
         steps, starts: of a generator: steps of the search, and how many are searched from at once, of which the best is
             kept. Labels, if it takes any, are dealt to them in turn.
         seed: where the search starts.
-        blend: hide the seam by Poisson's equation [for generators, not for context encoders].
+        blend: hide the seam by Poisson's equation.
+        window: what the networks are shown: "near", for each part of the hole twice as much [with context encoders]; or
+            "whole", the largest square that holds all of it [with generators].
         checkpoint: "best" by KID, or "last"; of a run folder.
         force: allow files to be replaced.
         progress: show a bar for a folder.
@@ -80,13 +83,14 @@ def inpaint(
     if steps < 1 or starts < 1:
         raise GanfoldError(f"steps and starts must be 1 or more, not {steps} and {starts}")
     learned, paint = _is_encoder(run), painter(run, steps, starts, seed)
+    near = learned if window is None else window == "near"
     masks = {path.stem: path for path in mask.iterdir() if path.is_file()} if mask.is_dir() else None
 
     def change(image: Image.Image, path: Path) -> Image.Image:
         if masks is not None and path.stem not in masks:
             raise GanfoldError(f"{mask} holds no mask of the name of {path}")
         hole = hole_of(mask if masks is None else masks[path.stem], image, path)
-        return fill(image, hole, paint, run.gan, near=learned, blend=not learned if blend is None else blend)
+        return fill(image, hole, paint, run.gan, near=near, blend=blend)
 
     return change_pictures(picture, out, change, force=force, progress=progress)
 
@@ -252,7 +256,7 @@ def encoder(gan: Any) -> Paint:
                 box[:, :, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = 1
             mask = middle if (box <= middle).all() else box
         with torch.inference_mode():
-            made: Tensor = gan.sample(torch.zeros(1, *gan.latent), {"input": gan.masked(shown, mask), "mask": mask})
+            made: Tensor = gan.G(gan.masked(shown, mask))  # not `sample`: its border is for blending
         return made
 
     return paint

@@ -195,11 +195,11 @@ def figures(run: Run, seed: int, count: int) -> list[TaskFigure]:
 
 def _paired(run: Run, reals: FromReals, count: int, seed: int, looking: Extractor) -> list[TaskFigure]:
     data = reals.data
-    reals.images = drawn_from(data.held_out, count, seed)
+    reals.images = reals.images[:count]
     targets = data.images[reals.images]
     spread = drawn_from(data.train, count, seed)
     guesses = {
-        run.config["gan"]: np.ascontiguousarray(run.sample(count, seed, giving=reals).transpose(0, 3, 1, 2)),
+        run.config["gan"]: np.ascontiguousarray(run.sample(count, seed).transpose(0, 3, 1, 2)),
         "mean image": np.broadcast_to(_mean(data), targets.shape),
         "nearest by input": data.images[_nearest(reals)],
     }

@@ -68,6 +68,7 @@ def enlarged(gan: GAN, image: Image.Image, tile: int = TILE) -> Image.Image:
 
     def network(part: Tensor) -> Tensor:
         low = part.transpose(0, 1) if channels == 1 else part  # each colour as a grey picture of its own
+        low = low.contiguous(memory_format=torch.channels_last)  # as in training, and faster
         made = as_bytes(gan.sample(low.new_zeros(len(low), *gan.latent), {"low": low}))
         return made.transpose(0, 1) if channels == 1 else made
 

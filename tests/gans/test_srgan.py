@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import ganfold
 from ganfold.data import load
 from ganfold.errors import GanfoldError
 from ganfold.gans.contract import Batch, Shape
@@ -39,7 +40,7 @@ def test_first_pixels_alone_then_content_and_the_adversary(squares: Path) -> Non
     begin = weights(subject.gan.D)  # type: ignore[arg-type]
     for _ in range(2):
         subject.step()
-    assert {"G/pixels"} == {name for name in subject.meter.means() if name.startswith(("G/", "D/"))}
+    assert {"pretraining/pixels"} == {n for n in subject.meter.means() if n.startswith(("pretraining/", "G/", "D/"))}
     assert all(map(torch.equal, begin, weights(subject.gan.D)))  # type: ignore[arg-type]
     subject.meter.clear()
     subject.step()
@@ -75,8 +76,15 @@ def test_resume_around_the_end_of_pretraining_gives_the_same_bits(squares: Path,
 
 
 def test_the_learning_rate_of_each_part() -> None:
-    gan = SRGAN(Config(width=4, blocks=1, pretrain_kimg=10, pretrain_lr=1e-3, lr=2e-4, decay_kimg=5), Shape(3, 16))
-    assert [gan.rate(images) for images in (0, 9_999, 10_000, 14_999, 15_000)] == [5.0, 5.0, 1.0, 1.0, 0.1]
+    gan = SRGAN(Config(width=4, blocks=1, pretrain_kimg=10, pretrain_lr=1e-3, lr=2e-4, drop_kimg=5), Shape(3, 16))
+    assert [gan.rate(images) for images in (0, 10_000, 14_999, 15_000)] == [1.0, 1.0, 1.0, 0.1]
+    rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in gan.optimizers.items()}
+    assert rates == {"pretraining": 1e-3, "D": 2e-4, "G": 2e-4}
+
+
+def test_a_plan_leaves_half_of_the_budget_to_the_adversary(squares: Path, tmp_path: Path) -> None:
+    plan = ganfold.plan(squares, tmp_path, gan="srgan", minutes=2, progress=False)
+    assert plan.options["pretrain_kimg"] == pytest.approx(plan.kimg / 2, rel=0.1)
 
 
 def test_pretraining_learns(squares: Path) -> None:
@@ -84,7 +92,7 @@ def test_pretraining_learns(squares: Path) -> None:
     losses = []
     for _ in range(60):
         subject.step()
-        losses.append(subject.meter.means()["G/pixels"])
+        losses.append(subject.meter.means()["pretraining/pixels"])
         subject.meter.clear()
     assert sum(losses[-5:]) < 0.2 * sum(losses[:5])
 

@@ -14,6 +14,7 @@ from ganfold.errors import GanfoldError
 from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, adam
 from ganfold.networks.degrade import shrink
 from ganfold.networks.perceptual import Perceptual
+from ganfold.networks.subpixel import OnShuffled
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Config:
     pretrain_kimg: float = 100.0  # thousand images of pixel loss without D: SRResNet (sec. 3.2: 16,000)
     pretrain_lr: float = 1e-4  # Adam's learning rate meanwhile (sec. 3.2) [try 1e-3 where time is short]
     lr: float = 1e-4  # Adam's learning rate after that (sec. 3.2) ...
-    decay_kimg: float = 1600.0  # ... and a tenth of it so many thousand adversarial images later (sec. 3.2)
+    drop_kimg: float = 1600.0  # ... and a tenth of it so many thousand adversarial images later (sec. 3.2)
     betas: tuple[float, float] = (0.9, 0.999)  # Adam's beta_1 (sec. 3.2) and beta_2
     content: Literal["features", "pixels", "both"] = "features"  # what must be alike (sec. 2.2.1; pixels: SRGAN-MSE)
     vgg: str | None = None  # file of VGG-19's weights, for its features in place of EfficientNet's (sec. 2.2.1)
@@ -53,9 +54,9 @@ class Generator(nn.Module):
         self.first = nn.Sequential(nn.Conv2d(channels, width, 9, 1, 4), nn.PReLU())
         self.body = nn.Sequential(*(Block(width) for _ in range(config.blocks)), *_conv(width, width))
         self.last = nn.Sequential()
-        for _ in range(ups):
+        for _ in range(ups - 1):
             self.last.extend([nn.Conv2d(width, 4 * width, 3, 1, 1), nn.PixelShuffle(2), nn.PReLU()])
-        self.last.append(nn.Conv2d(width, channels, 9, 1, 4))
+        self.last.extend([nn.Conv2d(width, 4 * width, 3, 1, 1), nn.PReLU(), OnShuffled(width, channels)])
 
     def forward(self, low: Tensor) -> Tensor:
         x = self.first(low)
@@ -93,12 +94,13 @@ class SRGAN(GAN):
         self.features = Perceptual(config.vgg, config.vgg_layer)  # of no optimizer, and never saved
         self.reach = 9 + 2 * config.blocks  # pixels of the small image that one depends on, to each side, at most
         self.latent = (1,)  # of no use: the image follows from the smaller one
-        self.optimizers = {
+        self.optimizers = {  # G has two: moments of gradients of pixels are none of the others'
+            "pretraining": adam(self.G.parameters(), config.pretrain_lr, config.betas),
             "D": adam(self.D.parameters(), config.lr, config.betas),
             "G": adam(self.G.parameters(), config.lr, config.betas),
         }
         self.phases = [
-            Phase(self.pretraining, "G", until=config.pretrain_kimg),
+            Phase(self.pretraining, "pretraining", until=config.pretrain_kimg),
             Phase(self.discriminator, "D", since=config.pretrain_kimg),
             Phase(self.generator, "G", since=config.pretrain_kimg, early=self.fake),
         ]
@@ -134,10 +136,8 @@ class SRGAN(GAN):
         return terms
 
     def rate(self, images: int) -> float:
-        config, kimg = self.config, images / 1000
-        if kimg < config.pretrain_kimg:
-            return config.pretrain_lr / config.lr
-        return 1.0 if kimg < config.pretrain_kimg + config.decay_kimg else 0.1
+        kimg = images / 1000 - self.config.pretrain_kimg
+        return 1.0 if kimg < self.config.drop_kimg else 0.1
 
     def judge(self, batch: Batch, images: Tensor) -> Tensor:
         """D's logits (B,)."""
