@@ -22,14 +22,31 @@ if TYPE_CHECKING:
     from ganfold.reporting import report
     from ganfold.run import Run, load
     from ganfold.sampling import sample
+    from ganfold.study.augment import augment
+    from ganfold.study.study import study
     from ganfold.training.plan import plan
     from ganfold.training.train import train
 
 __version__ = "0.1.0"
-__all__ = ["GanfoldError", "Run", "check", "copies", "evaluate", "load", "plan", "probe", "report", "sample", "train"]
+__all__ = [
+    "GanfoldError",
+    "Run",
+    "augment",
+    "check",
+    "copies",
+    "evaluate",
+    "load",
+    "plan",
+    "probe",
+    "report",
+    "sample",
+    "study",
+    "train",
+]
 
 _HOMES = {
     "Run": "ganfold.run",
+    "augment": "ganfold.study.augment",
     "check": "ganfold.data",
     "copies": "ganfold.copying",
     "evaluate": "ganfold.evaluation",
@@ -38,6 +55,7 @@ _HOMES = {
     "probe": "ganfold.probing",
     "report": "ganfold.reporting",
     "sample": "ganfold.sampling",
+    "study": "ganfold.study.study",
     "train": "ganfold.training.train",
 }
 

@@ -85,6 +85,7 @@ def test_what_a_class_is_given() -> None:
     counts = np.array([100, 60, 20])
     assert target(counts, None).tolist() == [100, 100, 100]
     assert additions(counts, 1, None).tolist() == [0, 40, 20]  # up to the balance, up to the ratio
+    assert additions(np.array([100, 99, 20]), 1, None).tolist() == [0, 0, 20]  # nearly balanced is balanced
     assert additions(counts, 2, None).tolist() == [0, 40, 40]
     assert additions(counts, 0, None).tolist() == [0, 0, 0]
     assert additions(counts, 1, 1.5).tolist() == [50, 30, 10]

@@ -155,7 +155,7 @@ def _cnn(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = network(training.images.shape[1], training.images.shape[2], training.classes)
-        net.to(device, memory_format=torch.channels_last).train()
+        net = net.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=DECAY)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.1)
         chances, prior, added = _drawn(training, recipe)

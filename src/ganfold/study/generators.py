@@ -67,7 +67,10 @@ def trained(
         if kimg is None:
             kimg = plan(source, out, gan=gan, progress=False, **how).kimg
         how = {"labels_kimg": RAMP * kimg, "decay_kimg": kimg} | how
-    return train(gan, source, out, progress=progress, **how)
+    run = train(gan, source, out, progress=progress, **how)
+    if run.stopped_by:
+        raise KeyboardInterrupt
+    return run
 
 
 def _save(path: Path, images: ImageSet, rows: np.ndarray) -> None:

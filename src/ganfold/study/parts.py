@@ -17,7 +17,7 @@ from ganfold.training.plan import choose_resolution
 
 FLOOR = 20  # real images that a class needs: between 20 and 50 lies the border between harm and none (arXiv:2603.16134)
 NEAR = 0.02  # root mean square of pixel values in [0, 1]: what is nearer is one picture twice
-EVEN = 0.8  # of the largest class, at least, in each: such a set counts as balanced
+EVEN = 0.8  # of the largest class: a class that has as many counts as balanced
 BLOCK = 2048
 
 
@@ -113,7 +113,7 @@ def target(counts: np.ndarray, factor: float | None) -> np.ndarray:
     if factor is None and counts.min() >= EVEN * counts.max():
         factor = 2.0
     if factor is None:
-        return np.full(len(counts), counts.max())
+        return np.where(counts < EVEN * counts.max(), counts.max(), counts)
     return np.round(counts * factor).astype(np.int64)
 
 

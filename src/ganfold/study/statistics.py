@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,7 +38,7 @@ class Difference:
         return "no evidence"
 
 
-def family(pairs: dict[str, tuple[Sequence[float], Sequence[float]]]) -> list[Difference]:
+def family(pairs: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> list[Difference]:
     """The differences first minus second, over replicates in one order, their p corrected together by Holm's method."""
     found = []
     for name, (first, second) in pairs.items():
@@ -86,4 +86,4 @@ def holm(p: Sequence[float]) -> list[float]:
     corrected = np.maximum.accumulate(np.asarray(p, float)[order] * (len(p) - np.arange(len(p))))
     found = np.empty(len(p))
     found[order] = corrected.clip(max=1)
-    return found.tolist()  # type: ignore[no-any-return]
+    return found.tolist()
