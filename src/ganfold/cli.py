@@ -213,8 +213,8 @@ class Study:
     group: str | None = None  # a column of the metadata whose images are not to be parted, such as the patient
     resolution: int | None = None  # pixels a side [a power of two, at most 32]
     seed: int = 0  # of everything
-    jobs: int = 1  # at once
-    device: Literal["auto", "cuda", "mps", "cpu"] = "auto"  # where generators are trained
+    jobs: int | None = None  # at once [1]
+    device: Literal["auto", "cuda", "mps", "cpu"] = "auto"  # where generators and CNNs are trained
 
     def __call__(self) -> None:
         import ganfold

@@ -12,6 +12,7 @@ from PIL import Image
 
 import ganfold
 from ganfold import data as ganfold_data
+from ganfold.cli import main
 from ganfold.errors import GanfoldError
 from ganfold.metrics.features import extractor
 from ganfold.study.augment import WORK, augment
@@ -152,3 +153,14 @@ def test_refusals_are_sentences(photos: Path, coloured: Path, tmp_path: Path) ->
     with pytest.raises(GanfoldError, match="no class of .* has 20 images"):
         augment(few, tmp_path / "d", **TINY)
     assert not any((tmp_path / name).exists() for name in "ad")
+
+
+def test_both_verbs_stand_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images, labels = blobs((10, 8))
+    np.savez(tmp_path / "few.npz", images=images, labels=labels)
+    words = [str(tmp_path / "few.npz"), "--out", str(tmp_path / "out"), "--resolution", "16"]
+    assert main(["augment", *words]) == 2
+    assert "has 20 images, the least that a generator can learn from" in capsys.readouterr().err
+    assert main(["study", *words, "--classifiers", "cnn", "--replicates", "2"]) == 2
+    assert "is too small for a study" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -10,7 +10,7 @@ import torch
 from blobs import blobs
 
 from ganfold.errors import GanfoldError
-from ganfold.study.classifiers import BATCH, Recipe, Training, _drawn, _expanded, augmented, find, judged
+from ganfold.study.classifiers import BATCH, Recipe, Training, _drawn, _views, _weighted, augmented, find, judged
 
 CLASSICAL = Recipe(augment="classical")
 
@@ -70,13 +70,19 @@ def test_added_images_fill_half_a_batch_at_most_and_weigh_less() -> None:
     assert added == BATCH // 2
     assert prior.sum() == pytest.approx(1)
     assert [len(chance) for chance in chances] == [25, 500]
-    _, _, weights = _expanded(training, Recipe(), 0)
+    _, weights = _weighted(training, Recipe())
     assert weights[25:].sum() == pytest.approx(25)  # as much as all reals
     few = Training(images, labels, 3, many[:5], many_labels[:5])
     assert _drawn(few, Recipe())[2] == round(BATCH * 5 / 30)
-    assert _expanded(few, Recipe(), 0)[2][25:].tolist() == [0.5] * 5
+    assert _weighted(few, Recipe())[1][25:].tolist() == [0.5] * 5
     assert _drawn(few, Recipe(balanced=True))[1].tolist() == pytest.approx([1 / 3] * 3, abs=0.02)
     assert _drawn(Training(images, labels, 3), Recipe())[2] == 0
+    shown, (answers, weights) = _views(few, CLASSICAL, 0), _weighted(few, CLASSICAL)
+    assert [len(part) for part in shown] == [100, 20]
+    assert answers.tolist() == labels.tolist() * 4 + [2] * 20
+    assert weights.sum() == pytest.approx(25 + 2.5)
+    balanced = _weighted(few, Recipe(balanced=True))
+    np.testing.assert_allclose(np.bincount(*balanced), 10)
 
 
 def test_a_class_that_nobody_shows_is_never_answered() -> None:

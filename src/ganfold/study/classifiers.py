@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +22,8 @@ BATCH, WIDTH, RATE, DECAY = 64, 16, 2e-3, 0.02
 SHIFT = 1 / 8  # of the side, at most
 EXTRA_WEIGHT = 0.5  # of an added image in the loss; a real one has 1
 EXTRA_SHARE = 0.5  # of a batch, at most, are added images
+OFTEN = 100  # times at most that an image comes, where a classifier takes no weights
+KEPT = 6  # sets of images whose features stay in memory
 COPIES = 3  # augmented ones of each image, for classifiers that are not trained by steps
 COST = 0.003  # C of the logistic regression, on standardised features
 FEATURE_SIZE = 112  # pixels a side that EfficientNet-Lite0 is shown: a quarter of the work of its own 224
@@ -206,21 +210,33 @@ def _features(training: Training, recipe: Recipe, test: np.ndarray, seed: int) -
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    looking = efficientnet(FEATURE_SIZE)
-    images, labels, weights = _expanded(training, recipe, seed)
+    x = np.concatenate([_looked(views) for views in _views(training, recipe, seed)])
+    labels, weights = _weighted(training, recipe)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=COST, max_iter=500))
-    model.fit(looking.cached(images).numpy(), labels, logisticregression__sample_weight=weights)
-    return _probabilities(model, looking.cached(test).numpy(), training, recipe, labels, weights)
+    model.fit(x, labels, logisticregression__sample_weight=weights)
+    return _probabilities(model, _looked(test), training, recipe, labels, weights)
+
+
+_SEEN: OrderedDict[bytes, np.ndarray] = OrderedDict()  # features of the last few sets: most arms share their images
+
+
+def _looked(images: np.ndarray) -> np.ndarray:
+    key = hashlib.blake2b(repr(images.shape).encode() + np.ascontiguousarray(images).tobytes()).digest()
+    if key not in _SEEN:
+        _SEEN[key] = efficientnet(FEATURE_SIZE)(images).numpy()
+    _SEEN.move_to_end(key)
+    while len(_SEEN) > KEPT:
+        _SEEN.popitem(last=False)
+    return _SEEN[key]
 
 
 def _own(make: Callable[[], Any], training: Training, recipe: Recipe, test: np.ndarray, seed: int) -> np.ndarray:
-    """One's own classifier: it takes no weights, so what others weigh is repeated."""
-    images, labels, weights = _expanded(training, recipe, seed)
-    if recipe.balanced:
-        rows = np.random.default_rng(seed).choice(len(labels), len(labels), p=weights / weights.sum())
-        images, labels, weights = images[rows], labels[rows], np.ones(len(rows))
+    """One's own classifier: it takes no weights, so what weighs more comes more often."""
+    x = np.concatenate([_flat(views) for views in _views(training, recipe, seed)])
+    labels, weights = _weighted(training, recipe)
+    times = np.round(weights / weights.min()).astype(np.int64).clip(1, OFTEN)
     model = make()
-    model.fit(_flat(images), labels)
+    model.fit(np.repeat(x, times, 0), np.repeat(labels, times))
     return _probabilities(model, _flat(test), training, recipe, labels, weights)
 
 
@@ -228,24 +244,35 @@ def _flat(images: np.ndarray) -> np.ndarray:
     return images.reshape(len(images), -1).astype(np.float32) / 255
 
 
-def _expanded(training: Training, recipe: Recipe, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All images and, where there is augmentation, copies of them changed by it; classes; weights."""
-    random = torch.Generator().manual_seed(seed)
-    images, labels = training.images, training.labels
-    weights = np.ones(len(labels))
-    if len(training.extra):
-        heavy = EXTRA_WEIGHT * len(training.extra)
-        limit = min(1.0, len(labels) * EXTRA_SHARE / (1 - EXTRA_SHARE) / heavy)
-        images, labels = np.concatenate([images, training.extra]), np.concatenate([labels, training.extra_labels])
-        weights = np.concatenate([weights, np.full(len(training.extra), EXTRA_WEIGHT * limit)])
+def _views(training: Training, recipe: Recipe, seed: int) -> list[np.ndarray]:
+    """The real images and the added ones, and where there is augmentation copies of them changed by it."""
+    found = []
+    for images in (training.images, training.extra):
+        if len(images) and recipe.augment != "none":
+            random = torch.Generator().manual_seed(seed)
+            whole = torch.from_numpy(np.ascontiguousarray(images))
+            copies = [augmented(whole, recipe, random).add(1).mul(127.5).round().byte().numpy() for _ in range(COPIES)]
+            images = np.concatenate([images, *copies])
+        if len(images):
+            found.append(images)
+    return found
+
+
+def _weighted(training: Training, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+    """Classes and weights of the `_views`, the copies of an image sharing its weight."""
+    real, extra = training.labels, training.extra_labels
+    light = EXTRA_WEIGHT * min(1.0, EXTRA_SHARE / (1 - EXTRA_SHARE) * len(real) / (EXTRA_WEIGHT * max(1, len(extra))))
+    labels, weights = np.concatenate([real, extra]), np.concatenate([np.ones(len(real)), np.full(len(extra), light)])
     if recipe.balanced:
-        weights = weights / np.bincount(labels, weights, training.classes)[labels] * len(labels) / training.classes
-    if recipe.augment != "none":
-        whole = torch.from_numpy(np.ascontiguousarray(images))
-        copies = [augmented(whole, recipe, random).add(1).mul(127.5).round().byte().numpy() for _ in range(COPIES)]
-        images = np.concatenate([images, *copies])
-        labels, weights = np.tile(labels, 1 + COPIES), np.tile(weights, 1 + COPIES) / (1 + COPIES)
-    return images, labels, weights
+        weights *= len(labels) / training.classes / np.bincount(labels, weights, training.classes)[labels]
+    if recipe.augment == "none":
+        return labels, weights
+    parts = [slice(0, len(real)), slice(len(real), len(labels))]
+    many = 1 + COPIES
+    return (
+        np.concatenate([np.tile(labels[part], many) for part in parts]),
+        np.concatenate([np.tile(weights[part], many) / many for part in parts]),
+    )
 
 
 def _probabilities(

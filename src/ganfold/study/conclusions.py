@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -96,18 +96,19 @@ def concluded(
     made = [read_json(path(out, Job(n))) for n in numbers]
     several = len(best) > 1
 
-    def compared(pairs: Sequence[tuple[str, str]]) -> list[Difference]:
+    def compared(classifiers: Iterable[str], pairs: Sequence[tuple[str, str]]) -> list[Difference]:
         named = {
-            f"{first} - {second or best[name]}" + f", {name}" * several: (
+            f"{first} minus {second or best[name]}" + f", {name}" * several: (
                 table[name, first].each,
                 table[name, second or best[name]].each,
             )
-            for name in best
+            for name in classifiers
             for first, second in pairs
         }
         return family(named)
 
-    primary, controls = compared([("GAN", "")]), compared(CONTROLS)
+    primary = compared(best, [("GAN", "")])
+    controls = [found for name in best for found in compared([name], CONTROLS)]
     exchange = {name: _exchange(table, name, base) for name, base in best.items()}
     labels, count = np.asarray(images.labels), len(images.classes)
     counts = {part: np.bincount(labels[of], minlength=count).tolist() for part, of in parts.items()}
@@ -225,7 +226,7 @@ def _notes(
     by_name = {found.name: found for found in controls}
     if any(found.verdict == "helps" for name, found in by_name.items() if name.startswith("GAN, labels at random")):
         notes.append("Images with labels at random win, which they cannot: something is wrong with this study.")
-    copying = [found for name, found in by_name.items() if name.startswith("GAN - real copies")]
+    copying = [found for name, found in by_name.items() if name.startswith("GAN minus real copies")]
     for found, against in zip(primary, copying, strict=True):
         if found.verdict == "helps" and against.verdict == "no evidence":
             notes.append(f"{found.name}: as many real images once more do no worse, so the gain may be mere weight.")
@@ -240,6 +241,10 @@ def _notes(
             notes.append(
                 f"The class {name} got none in {times} of {len(made)} replicates: its images are too much alike."
             )
+    if none := sum(not found["kept"] for found in made):
+        notes.append(
+            f"In {none} of {len(made)} replicates no generated image passed: there the GAN's arm is the baseline."
+        )
     notes.append(
         "Replicates draw from one training part and share one test part, so they overlap: the intervals hold for other "
         "draws from these images, and are somewhat too narrow for other images."

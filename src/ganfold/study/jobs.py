@@ -68,17 +68,20 @@ class Job:
         return "-".join(re.sub(r"\W+", "_", word) for word in words if word)
 
 
-def run(folder: Path, jobs: Sequence[Job], workers: int, say: Callable[[str], Any], later: int = 0) -> None:
-    """Do those that are not done. `later`: how many will follow, for the time left."""
+def run(
+    folder: Path, jobs: Sequence[Job], workers: int | None, say: Callable[[str], Any], before: int, all_jobs: int
+) -> None:
+    """Do those that are not done; `before`: how many were done before them, of `all_jobs`."""
     import joblib
 
     waiting = [job for job in jobs if not path(folder, job).exists()]
     begun = time.monotonic()
     with joblib.Parallel(n_jobs=workers, batch_size=1, return_as="generator_unordered") as parallel:
-        done: Iterable[str] = parallel(joblib.delayed(work)(str(folder), job) for job in waiting)
+        done: Iterable[str] = parallel(joblib.delayed(work)(str(folder.resolve()), job) for job in waiting)
         for count, line in enumerate(done, 1):
-            left = (time.monotonic() - begun) / count * (len(waiting) - count + later) / 60
-            say(f"{len(jobs) - len(waiting) + count} of {len(jobs)}: {line}; about {left:,.0f} minutes left")
+            number = before + len(jobs) - len(waiting) + count
+            left = (time.monotonic() - begun) / count * (all_jobs - number) / 60
+            say(f"{number} of {all_jobs}: {line}; about {left:,.0f} minutes left")
 
 
 def work(folder: str, job: Job) -> str:
@@ -100,7 +103,7 @@ def _fit(folder: Path, job: Job) -> dict[str, Any]:
     recipe = baselines(settings.augmentation, settings.flips)[job.base or job.arm]
     replicate = _replicate(folder, job.replicate, with_generated=bool(job.base))
     training = (ARMS[job.arm] if job.base else plain)(replicate)
-    classify = find(job.own or job.classifier, steps=settings.steps)
+    classify = find(job.own or job.classifier, steps=settings.steps, device=settings.device)
     both = np.concatenate([parts["test"], parts["validation"]])
     answers = classify(training, recipe, images.images[both], replicate.seed)
     count = len(parts["test"])

@@ -41,16 +41,7 @@ def write_report(folder: Path, found: Study) -> Path:
         points=[(name, _points([row for row in found.rows if row.classifier == name])) for name in found.verdicts],
         differences=_differences([*found.primary, *found.controls]),
         curves=[(name, _curve(exchange, _arm(found, name, "GAN"))) for name, exchange in found.exchange.items()],
-        arms=[
-            (
-                arm,
-                ARMS.get(
-                    arm,
-                    "the best baseline with new real images, so many for each generated one as far as there are any",
-                ),
-            )
-            for arm in _names(found)
-        ],
+        arms=[(arm, ARMS.get(arm, MORE)) for arm in _names(found)],
         selected=embedded(folder / "selected.png"),
         rejected=embedded(folder / "rejected.png"),
         settings=[(key, value) for key, value in settings.items() if value not in (None, [], {}, "")],

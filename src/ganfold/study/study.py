@@ -47,7 +47,7 @@ def study(
     group: str | None = None,
     resolution: int | None = None,
     seed: int = 0,
-    jobs: int = 1,
+    jobs: int | None = None,
     device: str = "auto",
     progress: bool = True,
     **options: Any,
@@ -73,8 +73,8 @@ def study(
         group: a column of the metadata whose images are not to be parted.
         resolution: pixels a side [a power of two, at most 32].
         seed: of everything.
-        jobs: how many at once.
-        device: where generators are trained.
+        jobs: how many at once [1, or what `joblib.parallel_config` says, which can name another backend].
+        device: where generators and CNNs are trained.
         progress: print each job that is done, and the time left.
         options: of the GAN.
 
@@ -93,8 +93,10 @@ def study(
             raise GanfoldError(f"{images.source} has no class {name!r}{did_you_mean(name, images.classes)}")
     if bool(small) != (few is not None):
         raise GanfoldError("--small and --few go together: which classes are small, and how many images they have")
+    place = Path(data).expanduser()  # whole, since a worker may stand elsewhere
+    where = str(place.resolve()) if place.exists() else str(data)
     settings = Settings(
-        str(data), images.resolution, gan, KIMG if kimg is None and minutes is None else kimg, minutes, replicates,
+        where, images.resolution, gan, KIMG if kimg is None and minutes is None else kimg, minutes, replicates,
         share, tuple(small), few, withhold, ratio, factor, augmentation, flips, steps, group, seed,
         str(devices.choose(device)), options,
     )  # fmt: skip
@@ -107,10 +109,11 @@ def study(
     numbers = range(replicates)
     first = [Job(n, arm, name, own=make) for n in numbers for name, make in own.items() for arm in recipes]
     generators = [Job(n) for n in numbers]
-    run(out, [*first, *generators], jobs, say, later=len(ARMS) * len(own) * replicates)
+    everything = len(first) + replicates + len(ARMS) * len(own) * replicates
+    run(out, [*first, *generators], jobs, say, 0, everything)
     best = {name: _best(out, name, list(recipes), replicates) for name in own}
     then = [Job(n, arm, name, best[name], make) for n in numbers for name, make in own.items() for arm in ARMS]
-    run(out, then, jobs, say)
+    run(out, then, jobs, say, everything - len(then), everything)
 
     found = concluded(out, settings, images, parts, best)
     write_json(out / "study.json", asdict(found))
