@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ganfold.copying import copies
     from ganfold.data import check
     from ganfold.evaluation import evaluate
+    from ganfold.inpainting import inpaint
     from ganfold.probing import probe
     from ganfold.reporting import report
     from ganfold.run import Run, load
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from ganfold.study.study import study
     from ganfold.training.plan import plan
     from ganfold.training.train import train
+    from ganfold.translating import translate
+    from ganfold.upscaling import upscale
 
 __version__ = "0.1.0"
 __all__ = [
@@ -35,6 +38,7 @@ __all__ = [
     "check",
     "copies",
     "evaluate",
+    "inpaint",
     "load",
     "plan",
     "probe",
@@ -42,6 +46,8 @@ __all__ = [
     "sample",
     "study",
     "train",
+    "translate",
+    "upscale",
 ]
 
 _HOMES = {
@@ -50,6 +56,7 @@ _HOMES = {
     "check": "ganfold.data",
     "copies": "ganfold.copying",
     "evaluate": "ganfold.evaluation",
+    "inpaint": "ganfold.inpainting",
     "load": "ganfold.run",
     "plan": "ganfold.training.plan",
     "probe": "ganfold.probing",
@@ -57,6 +64,8 @@ _HOMES = {
     "sample": "ganfold.sampling",
     "study": "ganfold.study.study",
     "train": "ganfold.training.train",
+    "translate": "ganfold.translating",
+    "upscale": "ganfold.upscaling",
 }
 
 

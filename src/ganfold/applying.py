@@ -27,7 +27,7 @@ def open_run(run: str | Path | Run, kinds: Sequence[str], verb: str, checkpoint:
     """
     run = run if isinstance(run, Run) else Run(run, checkpoint)
     if (kind := run.config["gan"]) not in kinds:
-        raise GanfoldError(f"{run.path} is a {kind}: `{verb}` needs {' or '.join(f'a {name}' for name in kinds)}")
+        raise GanfoldError(f"{run.path} is {_a(kind)}: `{verb}` needs {' or '.join(map(_a, kinds))}")
     return run
 
 
@@ -52,7 +52,8 @@ def change_pictures(
     """
     source, out = Path(source), Path(out)
     if not source.is_dir():
-        _write(change(opened(source), source), _free(out, force))
+        place = _free(out, force)  # before the work, which may take minutes
+        _write(change(opened(source), source), place)
         return out
     if out.is_file():
         raise GanfoldError(f"{out} is a file, and {source} is a folder: give --out a folder")
@@ -147,6 +148,11 @@ def tiled(
             whole[:, :, top * scale : bottom * scale, left * scale : right * scale] = part
     assert whole is not None
     return whole
+
+
+def _a(name: str) -> str:
+    """The name with its article, as it is spoken: an srgan."""
+    return f"{'an' if name.startswith(('a', 'e', 'i', 'o', 'u', 'r', 'sr')) else 'a'} {name}"
 
 
 def _free(path: Path, force: bool) -> Path:

@@ -90,6 +90,9 @@ class Sample:
     seed: int = 0  # which: image i of a seed is always the same image
     start: int = 0  # number of the first
     label: str | None = None  # the class of all [each class: a row of the grid, a sub-folder]
+    text: str | None = None  # what to draw, of a run of captions: "long orange hair, glasses" [of held-out images]
+    box: str | None = None  # where: left,top,width,height as shares of the image: 0.5,0.1,0.4,0.8 [likewise]
+    keypoints: str | None = None  # where, after --where keypoints: x,y of each as shares of the image [likewise]
     checkpoint: Literal["best", "last"] = "best"  # the one of the lowest KID, or the newest
     force: bool = False  # allow what is there to be replaced
 
@@ -97,6 +100,11 @@ class Sample:
         import ganfold
 
         print(ganfold.sample(**vars(self)))
+        if self.text is not None:
+            from ganfold.captioned import unknown
+
+            if strange := unknown(ganfold.load(self.run), self.text):
+                print(f"Left out, since no caption in training had it: {', '.join(strange)}")
 
 
 @dataclass(frozen=True)
@@ -143,6 +151,54 @@ class Copies:
             print(line)
         folder = self.out or (Path(self.images) if (Path(self.images) / "config.json").is_file() else Path())
         print(f"The pairs most alike: {folder / 'copies.png'}")
+
+
+@dataclass(frozen=True)
+class Translate:
+    """Write what a pix2pix or a cyclegan makes of a picture, or of each in a folder.
+
+    A cyclegan takes a picture of the kind of its --data (with --reverse of its --target). A pix2pix takes what its
+    --input was. pairs: the first half of one. edges: a drawing, black lines on white. grey: any picture, which is made
+    grey. lowres: a small picture, which becomes --scale times larger. masked: a picture whose transparent pixels are
+    to be filled.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]  # a run folder
+    picture: Annotated[Path, tyro.conf.Positional]  # a picture, or a folder of them
+    out: Path  # the file to write; of a folder the folder for PNGs
+    size: int | None = None  # first bring its shorter side to so many pixels: things as large as in training [its own]
+    tile: int = 512  # pixels a side taken at once: memory grows with its square; larger pictures go in tiles
+    reverse: bool = False  # of a cyclegan: from the target's kind to that of the data
+    seed: int = 0  # of a pix2pix: which of the images that it can make
+    checkpoint: Literal["best", "last"] = "best"  # the one of the lowest KID, or the newest
+    force: bool = False  # allow what is there to be replaced
+
+    def __call__(self) -> None:
+        import ganfold
+
+        print(ganfold.translate(**vars(self)))
+
+
+@dataclass(frozen=True)
+class Inpaint:
+    """Paint what a mask hides in a picture of any size: by a context-encoder, or by a search in what a GAN can make."""
+
+    run: Annotated[Path, tyro.conf.Positional]  # a run of context-encoder, or of a GAN that needs no picture
+    picture: Annotated[Path, tyro.conf.Positional]  # a picture, or a folder of them
+    mask: Path  # as large as the picture, white where it is to be painted, else black; or a folder of equal names
+    out: Path | None = None  # a file, or a folder for a folder [NAME-inpainted.png beside the picture]
+    steps: int = 500  # of the search, with a generator
+    starts: int = 8  # of the search, with a generator: so many at once, and the best is kept
+    seed: int = 0  # where the search starts
+    blend: bool = True  # hide the seam by Poisson's equation
+    window: Literal["near", "whole"] | None = None  # what is looked at [near the hole; with a generator the whole]
+    checkpoint: Literal["best", "last"] = "best"  # the one of the lowest KID, or the newest
+    force: bool = False  # allow what is there to be replaced
+
+    def __call__(self) -> None:
+        import ganfold
+
+        print(ganfold.inpaint(**vars(self)))
 
 
 @dataclass(frozen=True)
@@ -236,6 +292,23 @@ class Report:
         print(ganfold.report(self.run))
 
 
+@dataclass(frozen=True)
+class Upscale:
+    """Make a picture, or each in a folder, larger: `ganfold upscale runs/sr picture.jpg --out big.png`."""
+
+    run: Annotated[Path, tyro.conf.Positional]  # a run of srgan
+    picture: Annotated[Path, tyro.conf.Positional]  # a picture of any size, or a folder of them
+    out: Path  # the file to write, or a folder for PNGs
+    tile: int = 128  # pixels of the picture, a side, taken at once: memory follows from it
+    checkpoint: Literal["best", "last"] = "best"  # the one of the lowest KID, or the newest
+    force: bool = False  # allow what is there to be replaced
+
+    def __call__(self) -> None:
+        import ganfold
+
+        print(ganfold.upscale(**vars(self)))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
@@ -255,10 +328,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "sample": Sample,
             "evaluate": Evaluate,
             "copies": Copies,
+            "inpaint": Inpaint,
             "probe": Probe,
             "augment": Augment,
             "study": Study,
             "report": Report,
+            "translate": Translate,
+            "upscale": Upscale,
         }
         description = "A folder of images in; a trained, measured, usable generator out."
         code: int | None = tyro.extras.subcommand_cli_from_dict(

@@ -29,7 +29,14 @@ FD_ENOUGH = 5000  # images: below it, or below twice the number of features, the
 LEAST = 50  # images on each side: below it no figure here means anything
 CLASS_LEAST = 20  # of a class
 MOST = 50_000  # images on each side
-TASKS: dict[str, str] = {}  # of a GAN that has a task: the module whose `figures(run, seed, count)` measure it
+TASKS = {
+    "srgan": "ganfold.upscaling",
+    "context-encoder": "ganfold.inpainting",
+    "pix2pix": "ganfold.translating",
+    "cyclegan": "ganfold.translating",
+    "gawwn": "ganfold.captioned",
+}
+"""Of a GAN that has a task: the module whose `figures(run, seed, count)` measure it."""
 
 
 @dataclass(frozen=True)

@@ -81,15 +81,18 @@ def flipped(fields: Terms, heads: Tensor) -> Terms:
 class FromReals:
     """What samples are made from where that comes from real images: sample `i` from held-out image `i`, and so round.
 
-    From training images where none is held out. `seed` decides what the GAN itself draws (a mask).
+    From training images where none is held out. `seed` decides their order, and what the GAN itself draws (a mask).
     """
 
     def __init__(self, gan: GAN, data: ImageSet, seed: int, device: torch.device | None = None) -> None:
         self.gan, self.seed, self.device = gan, seed, device or torch.device("cpu")
         self.data, self._fields = data, Fields(data, torch.device("cpu"))
-        self.images = data.held_out if len(data.held_out) else data.train
+        order = np.random.default_rng(seed)  # on disk they often lie class by class
+        self.images = order.permutation(data.held_out if len(data.held_out) else data.train)
         other = data.inputs if data.partner is None else None
-        self._others = None if other is None else other.held_out if len(other.held_out) else other.train
+        self._others = (
+            None if other is None else order.permutation(other.held_out if len(other.held_out) else other.train)
+        )
 
     def batch(self, rows: Tensor) -> Batch:
         """The real images (and all fields of theirs) of the samples with these numbers."""
@@ -112,7 +115,9 @@ class FromReals:
         batch = self.batch(torch.arange(start, start + len(made), device=self.device))
         channels = made.shape[3]
         shown = [
-            field for field in self.gan.given(batch).values() if field.ndim == 4 and field.shape[1] in (1, channels)
+            field[:, :channels]  # one more says what is seen
+            for field in self.gan.given(batch).values()
+            if field.ndim == 4 and field.shape[1] in (1, channels, channels + 1)
         ]
         if not shown:
             return made, 1

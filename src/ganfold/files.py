@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -55,6 +56,23 @@ def read_json(path: Path) -> Any:
         raise GanfoldError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
         raise GanfoldError(f"{path} is damaged ({error}): restore it from a copy, or begin anew") from error
+
+
+def sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_sha256(path: Path, expected: str, remedy: str) -> None:
+    """See that a file of published weights is that very file.
+
+    Raises:
+        GanfoldError: it is another, or not there.
+    """
+    if not path.is_file():
+        raise GanfoldError(f"{path} does not exist: {remedy}")
+    if sha256(path) != expected:
+        raise GanfoldError(f"{path} is not the file that published figures use (its SHA-256 differs): {remedy}")
 
 
 def read_run(folder: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,7 @@ class Run:
         start: int = 0,
         label: str | Labelling | None = None,
         giving: Giving | None = None,
+        **wish: Any,
     ) -> np.ndarray:
         """Images `start` to `start + count` of the endless row that the seed names.
 
@@ -106,12 +108,14 @@ class Run:
             label: the class of all of them, by its name; or a function from their numbers, int64 (B,), to the numbers
                 of their classes; None: as `labels` says.
             giving: what each is made from beside its latent, from their numbers; None: what `given` says.
+            wish: `text`, `box` and `keypoints`: what to draw and where; see `ganfold.captioned.asked`.
 
         Returns:
             uint8 (count, H, W, C). Image `i` of a seed and label is the same image whatever `count` and `start`.
 
         Raises:
-            GanfoldError: `count` or `start` is negative, the generator takes no labels, or there is no such class.
+            GanfoldError: `count` or `start` is negative, the generator takes no labels, or there is no such class; or
+                takes no text or place, or these say nothing.
         """
         if count < 0 or start < 0:
             raise GanfoldError(f"count and start must be 0 or more, not {count} and {start}")
@@ -121,6 +125,8 @@ class Run:
                 number = self._number(label)
                 labelling = lambda rows: torch.full_like(rows, number)  # noqa: E731
             giving = labelled(labelling)  # type: ignore[arg-type]
+        if any(value is not None for value in wish.values()):
+            giving = import_module("ganfold.captioned").asked(self, seed, **wish)
         return generate(self.gan.sample, self.gan.latent, seed, count, start, giving=giving or self.giving(seed))
 
     def giving(self, seed: int) -> Giving | None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from itertools import count as count_from
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -29,6 +30,9 @@ def sample(
     seed: int = 0,
     start: int = 0,
     label: str | None = None,
+    text: str | None = None,
+    box: str | Sequence[float] | None = None,
+    keypoints: str | Sequence[float] | None = None,
     checkpoint: str = "best",
     force: bool = False,
 ) -> Path:
@@ -41,6 +45,9 @@ def sample(
         label: the class of all of them, by name. Without one a generator that takes labels fills a folder with a
             sub-folder for each class, as frequent as in training; and a grid with a row for each class, which changes
             `count` to a multiple of the classes.
+        text: what to draw, of a run that takes captions [what is said of held-out images].
+        box: where: left, top, width and height as shares of the image, also as "0.5,0.1,0.4,0.8" [likewise].
+        keypoints: where, of a run trained at keypoints: x and y of each, as shares of the image [likewise].
         checkpoint: "best" by KID, or "last"; of a run folder.
         force: allow `out` to exist; files of the same names are replaced.
 
@@ -55,27 +62,30 @@ def sample(
         raise GanfoldError(f"count must be 1 or more, not {count}")
     if not force and out.exists() and (out.is_file() or any(out.iterdir())):
         raise GanfoldError(f"{out} exists: give --out another name, or --force to write into it")
+    asked: dict[str, Any] = {"text": text, "box": box, "keypoints": keypoints}
+    wish = {name: value for name, value in asked.items() if value is not None}
+    said = {name: str(value) for name, value in wish.items()}
     if out.suffix.lower() == ".png":
         columns: int | None = None
         labelling: str | Labelling | None = label
         if run.classes and label is None:
             count, columns, labelling = class_rows(count, len(run.classes), start)
-        images = run.sample(count, seed, start, labelling)
-        if reals := run.reals(seed):
+        images = run.sample(count, seed, start, labelling, **wish)
+        if not wish and (reals := run.reals(seed)):
             images, each = reals.beside(images, start)
             columns = max(1, round(math.sqrt(count / each))) * each if each > 1 else None
         picture = pictures.grid(images, columns, scale=pictures.enlargement(images))
-        pictures.save_png(picture, out, {"run": str(run.path), "seed": str(seed), "start": str(start)})
+        pictures.save_png(picture, out, said | {"run": str(run.path), "seed": str(seed), "start": str(start)})
         return out
     labels, folders = run.labels(count, seed, start) if label is None else None, class_folders(run.classes)
     partial = out.with_name(f".{out.name}.partial")
     try:
         partial.mkdir(parents=True, exist_ok=True)
-        for number, image in _images(run, count, seed, start, label):
-            text = {"run": str(run.path), "seed": str(seed), "number": str(number)}
+        for number, image in _images(run, count, seed, start, label, wish):
+            note = said | {"run": str(run.path), "seed": str(seed), "number": str(number)}
             folder = "" if labels is None else folders[labels[number - start]]
             (partial / folder).mkdir(exist_ok=True)
-            pictures.save_png(Image.fromarray(image), partial / folder / f"{number:06d}.png", text)
+            pictures.save_png(Image.fromarray(image), partial / folder / f"{number:06d}.png", note)
         for path in partial.rglob("*.png"):
             place = out / path.relative_to(partial)
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +110,9 @@ def class_folders(classes: Sequence[str]) -> list[str]:
     return names
 
 
-def _images(run: Run, count: int, seed: int, start: int, label: str | None) -> Iterator[tuple[int, np.ndarray]]:
+def _images(
+    run: Run, count: int, seed: int, start: int, label: str | None, wish: dict[str, Any]
+) -> Iterator[tuple[int, np.ndarray]]:
     for begin in range(start, start + count, BLOCK):
-        images = run.sample(min(BLOCK, start + count - begin), seed, begin, label)
+        images = run.sample(min(BLOCK, start + count - begin), seed, begin, label, **wish)
         yield from enumerate(images.squeeze(-1) if images.shape[-1] == 1 else images, begin)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from conftest import Load
-from ganfold import data
+from ganfold import GanfoldError, data
 
 
 def test_avatars(load: Load, tmp_path: Path) -> None:
@@ -32,3 +33,19 @@ def test_digits(load: Load) -> None:
     assert set(images.findings.classes.values()) == {500}
     assert images.attributes is None
     assert images.findings.skipped == []
+
+
+def test_one_class_of_a_set(load: Load) -> None:
+    images = load("avatars/toon-head", resolution=16)
+    assert len(images) == 1500
+    assert images.classes == ()
+    assert all(name.startswith("avatars/toon-head/") for name in images.names)
+    assert images.attributes is not None
+    whole = load("avatars", resolution=16)
+    assert whole.attributes is not None
+    first = list(whole.names).index(images.names[0])
+    assert (images.images[0] == whole.images[first]).all()
+    assert images.attributes[0] == whole.attributes[first]
+    assert load("digits/3", resolution=16).images.shape == (500, 1, 16, 16)
+    with pytest.raises(GanfoldError, match=r"avatars has no class 'toonhead'; did you mean 'toon-head'\?"):
+        load("avatars/toonhead")

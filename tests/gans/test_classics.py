@@ -405,7 +405,7 @@ def test_a_checkup_asks_for_classes_as_frequent_as_in_training(
     subject = trainer("cgan", held)
     asked: list[Tensor] = []
     sample = subject.sample
-    monkeypatch.setattr(subject, "sample", lambda z, y: (asked.append(y), sample(z, y))[1])
+    monkeypatch.setattr(subject, "sample", lambda z, given: (asked.append(given["label"]), sample(z, given))[1])
     examine = Checkup(held, 0, CPU)
     look = staticmethod(lambda images: torch.from_numpy(images.reshape(len(images), -1)[:, :60] / 255).float())
     monkeypatch.setattr(Checkup, "features", look)

@@ -10,6 +10,7 @@ from sklearn.datasets import load_sample_image
 from torch import nn
 
 from ganfold.errors import GanfoldError
+from ganfold.files import sha256
 from ganfold.metrics import features
 from ganfold.metrics.features import extractor
 
@@ -128,13 +129,13 @@ def test_inception_is_asked_for_its_features(images, tmp_path, monkeypatch):
     path = script(tmp_path / "inception.pt", LikeInception())
     with pytest.raises(GanfoldError, match="is not the file that published figures use .*--weights"):
         extractor("inception", path)
-    monkeypatch.setattr(features, "INCEPTION_SHA256", features._sha256(path))
+    monkeypatch.setattr(features, "INCEPTION_SHA256", sha256(path))
     torch.testing.assert_close(extractor("inception", path)(images), torch.from_numpy(images).float().amax((2, 3)))
 
 
 def test_inception_is_downloaded_once_or_says_how_to_get_it(images, tmp_path, cache, monkeypatch):
     path = script(tmp_path / "inception.pt", LikeInception())
-    monkeypatch.setattr(features, "INCEPTION_SHA256", features._sha256(path))
+    monkeypatch.setattr(features, "INCEPTION_SHA256", sha256(path))
     monkeypatch.setattr(features, "INCEPTION_URL", path.as_uri())
     assert extractor("inception")(images).shape == (5, 3)
     path.unlink()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -25,7 +27,9 @@ TOO_LITTLE = torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), Runtim
 
 @pytest.fixture(scope="module")
 def images(squares: Path) -> ImageSet:
-    return load(squares, progress=False)
+    """Images with inputs that belong to them."""
+    images = load(squares, progress=False)
+    return replace(images, inputs=replace(images, images=255 - images.images), partner=np.arange(len(images)))
 
 
 def trainer(name: str, images: ImageSet, parts: int) -> Trainer:
@@ -35,8 +39,9 @@ def trainer(name: str, images: ImageSet, parts: int) -> Trainer:
     config = kind.config_class(
         **{k: v for k, v in {"width": 4, "z_dim": 6, "augment": 0.5, "share": 1.0}.items() if k in known}
     )
+    images = replace(images, partner=None) if kind.wants(config) == "domains" else images
     batches = Batches(images, seed=0, size=SIZE, ranks=ranks, device=cpu, flips=True)
-    made = Trainer(kind(config, Shape(3, 16, 3)), batches, seed=0, device=cpu, ranks=ranks, ema_images=1000)
+    made = Trainer(kind(config, Shape(3, 16, 3, inputs=3)), batches, seed=0, device=cpu, ranks=ranks, ema_images=1000)
     made.parts = parts
     return made
 

@@ -7,6 +7,7 @@ import math
 import os
 import shlex
 import signal
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from safetensors.torch import load_file
 import ganfold
 from ganfold import GanfoldError, checkpoint
 from ganfold.cli import main
-from ganfold.gans import GANS
+from ganfold.gans import GANS, find
 from ganfold.training.loop import _next_report
 from ganfold.training.options import command
 from ganfold.training.settings import Settings
@@ -36,9 +37,17 @@ SMALL: dict[str, Any] = {
 }
 
 
+NEEDS: dict[str, dict[str, Any]] = {
+    "dcgan": {"width": 4},
+    "pix2pix": {"width": 4, "input": "edges"},
+    "cyclegan": {"width": 4, "blocks": 1, "target": "digits"},
+}
+
+
 def small(gan: str, data: Path, out: Path, **options: Any) -> ganfold.Run:
-    width = {"width": 4} if gan == "dcgan" else {}
-    return ganfold.train(gan, data, out, **{**SMALL, **width, **options})
+    known = {field.name for kind in (find(gan).config_class, Settings) for field in fields(kind)} | {"progress"}
+    common = {name: value for name, value in SMALL.items() if name in known}
+    return ganfold.train(gan, data, out, **{**common, **NEEDS.get(gan, {}), **options})
 
 
 def rows(out: Path) -> list[dict[str, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -67,7 +68,7 @@ def captions(
         points.append(row.get("keypoints"))
         if not words_of(text):
             wrong[place] = "no caption: its metadata has no text"
-        elif fault := _box_fault(row.get("box")):
+        elif fault := box_fault(row.get("box")):
             wrong[place] = fault
         else:
             boxes[place] = row["box"]
@@ -80,8 +81,11 @@ def captions(
     return Captions(tuple(words), tokens, boxes, _keypoints(points, wrong)), wrong
 
 
-def _box_fault(box: Any) -> str:
-    if not (isinstance(box, list) and len(box) == 4 and all(isinstance(n, int | float) for n in box)):
+def box_fault(box: Any) -> str:
+    """What is wrong with a box, in words; nothing where it is left, top, width and height inside an image."""
+    if not (
+        isinstance(box, list) and len(box) == 4 and all(isinstance(n, int | float) and math.isfinite(n) for n in box)
+    ):
         return f"no box of four numbers: {box!r:.60}"
     left, top, width, height = box
     if not (width > 0 and height > 0):
@@ -92,16 +96,19 @@ def _box_fault(box: Any) -> str:
     return ""
 
 
-def _keypoints(points: Iterable[Any], wrong: dict[int, str]) -> np.ndarray | None:
+def _keypoints(said: Iterable[Any], wrong: dict[int, str]) -> np.ndarray | None:
     """float32 (N, K, 3), where every usable image has K of them."""
-    rows: list[Any] = list(points)
+    rows: list[Any] = list(said)
     count = next((len(row) for place, row in enumerate(rows) if place not in wrong and isinstance(row, list)), 0)
     if not count:
         return None
     made = np.zeros((len(rows), count, 3), np.float32)
     for place, row in enumerate(rows):
         try:
-            made[place] = np.array([[*point, 1][:3] for point in row], np.float32)
+            points = np.array([[*point, 1][:3] for point in row], np.float32)
+            if points.shape != made[place].shape or not np.isfinite(points).all():  # one would be taken for all
+                raise ValueError
+            made[place] = points
         except (TypeError, ValueError):
             wrong.setdefault(place, f"not {count} keypoints [x, y] or [x, y, 1 if seen]: {row!r:.60}")
     return made

@@ -13,17 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from ganfold.data import arrays, hub, sheet, tree
+from ganfold.data import arrays, hub, scenes, sheet, tree
 from ganfold.data.cache import default_cache
 from ganfold.data.captions import Captions
 from ganfold.data.decode import Fit
 from ganfold.data.doctor import Findings
 from ganfold.data.prepare import Wanted, check_resolution, prepare
-from ganfold.data.source import Source
+from ganfold.data.source import Source, of_class
 from ganfold.data.strings import Rows
 from ganfold.errors import GanfoldError, did_you_mean
 
-BUNDLED = {"avatars": "avatars.zip", "digits": "digits.npz"}
+BUNDLED = {"avatars": "avatars.zip", "digits": "digits.npz", "scenes": ""}  # that without a file is derived
 _KINDS = [".zip", ".npz", ".npy", ".gz", ".parquet", ".tar", ".bin", ".png", ".jpg", ".jpeg", ".webp", ".csv", ".jsonl"]
 
 
@@ -78,7 +78,8 @@ def load(
 
     Args:
         source: a folder or zip of pictures, an `.npz` or `.npy`, MNIST's, CIFAR-10's or STL-10's own files,
-            parquet or webdataset files, a hub id `owner/name`, or as a `str` a bundled set: avatars, digits, scenes.
+            parquet or webdataset files, a hub id `owner/name`, or as a `str` a bundled set (avatars, digits, scenes),
+            or one class of it (avatars/toon-head).
         name: what to call it [as it was given].
         resolution: side in px, 8 to 1024; a function from the data's own (its median shorter side) to the one
             wanted; None for the data's own.
@@ -183,6 +184,8 @@ def find(source: str | Path) -> Source:
     Raises:
         GanfoldError: there is no such thing.
     """
+    if source == "scenes":
+        return scenes.scenes()
     if isinstance(source, str) and source in BUNDLED:
         path = Path(str(importlib.resources.files("ganfold.data") / "bundled" / BUNDLED[source]))
     else:
@@ -191,6 +194,9 @@ def find(source: str | Path) -> Source:
         path.stat()
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not path.is_symlink():
+            bundled, _, label = str(source).partition("/")
+            if label and bundled in BUNDLED:
+                return of_class(find(bundled), label, bundled)
             return _absent(str(source), path)
         raise GanfoldError(f"cannot read {source}: {_why(path, error)}") from error
     try:

@@ -9,23 +9,12 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ganfold.data.decode import Raw, Unusable, look
-from ganfold.data.readers import Reader
+from ganfold.data.readers import Chosen, Reader
 from ganfold.data.source import Listing, Source
 from ganfold.errors import GanfoldError
 
 FOLDERS = (("a", "b"), ("input", "target"), ("inputs", "targets"), ("traina", "trainb"), ("x", "y"))
 """Names, in small letters, of two folders of which the second is to be made from the first."""
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """Some pictures of another reader."""
-
-    reader: Reader
-    indices: np.ndarray
-
-    def read(self, index: int) -> Raw:
-        return self.reader.read(int(self.indices[index]))
 
 
 @dataclass(frozen=True)
@@ -116,7 +105,7 @@ def _side_by_side(listing: Listing, part: int, source: str) -> Listing:
     if not kept:
         raise GanfoldError(
             f"{source} holds no pairs: give it two sub-folders A and B with files of equal names (B is to be made from "
-            "A), or pictures twice as wide as high that hold both side by side"
+            "A), or pictures twice as wide as high that hold both side by side; or let --input make A of each picture"
         )
     names = [str(listing.names[place]) for place in kept]
     return replace(listing, reader=Half(Chosen(listing.reader, np.array(kept)), part == 0), names=names)

@@ -104,3 +104,14 @@ class Records:
         values = np.frombuffer(file.read(int(np.prod(self.shape))), np.uint8).reshape(self.shape)
         pixels = values.transpose(self.axes)
         return np.ascontiguousarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Some pictures of another reader."""
+
+    reader: Reader
+    indices: np.ndarray
+
+    def read(self, index: int) -> Raw:
+        return self.reader.read(int(self.indices[index]))

@@ -40,7 +40,7 @@ def load_as(
     if wants == "domains":
         if not target:
             raise GanfoldError(
-                f"it needs images of two kinds: {source} by --data, and what to make of them by --target"
+                f"two kinds of images are needed: {source} by --data, and what to make of them by --target"
             )
         targets = load(target, **how)
         return replace(targets, inputs=load(source, **(how | {"resolution": targets.resolution})))

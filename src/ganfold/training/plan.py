@@ -189,6 +189,9 @@ def plan(
     if "decay_kimg" in known and "decay_kimg" not in given:
         chosen["decay_kimg"] = float(f"{max(1.0, taken * 60 * speed / 1000):.2g}")
         choices.append(Choice("decay", f"{chosen['decay_kimg']:g} kimg", "the learning rate falls over all of it"))
+    if "pretrain_kimg" in known and "pretrain_kimg" not in given:
+        chosen["pretrain_kimg"] = float(f"{max(0.1, taken * 60 * speed / 2000):.2g}")
+        choices.append(Choice("pretraining", f"{chosen['pretrain_kimg']:g} kimg", "half of the budget, without D"))
     out = Path(out or default_out(None, data))
     return Plan(
         gan=gan or best,

@@ -1,0 +1,158 @@
+"""Captions, boxes and keypoints from `metadata.jsonl`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import Picture
+from ganfold import data
+from ganfold.data.captions import LENGTH, captions, tokens_of, words_of
+from ganfold.errors import GanfoldError
+
+GOOD = {"text": "A red hat.", "box": [0.1, 0.2, 0.5, 0.6]}
+Make = Callable[..., data.ImageSet]
+
+
+@pytest.fixture
+def make(photos: Path, cache: Path) -> Make:
+    """The twelve photos, of which these have other rows than the rest."""
+
+    def loaded(others: dict[int, dict[str, Any] | None], row: dict[str, Any] = GOOD, **how: Any) -> data.ImageSet:
+        rows = dict.fromkeys(range(12), row) | others
+        lines = [json.dumps({"file_name": f"{i:02}.png"} | said) for i, said in rows.items() if said is not None]
+        (photos / "metadata.jsonl").write_text("\n".join(lines))
+        return data.load_as("captions", photos, cache=cache, progress=False, held_out=0, **how)
+
+    return loaded
+
+
+def skipped(images: data.ImageSet) -> dict[str, str]:
+    return {finding.file: finding.why for finding in images.findings.skipped}
+
+
+def test_words_and_boxes(make: Make) -> None:
+    images = make({3: {"caption": "the blue HAT, the hat", "box": [0, 0, 1, 1]}})
+    found = images.captions
+    assert found
+    assert found.words == ("a", "blue", "hat", "red", "the")
+    assert found.tokens.shape == (12, LENGTH)
+    assert found.tokens[3, :6].tolist() == [5, 2, 3, 5, 3, 0]
+    assert found.tokens[0, :4].tolist() == [1, 4, 3, 0]
+    assert found.boxes[3].tolist() == [0, 0, 1, 1]
+    assert found.keypoints is None
+    assert len(images.train) == 12
+
+
+def test_the_words_of_a_run_are_kept(make: Make) -> None:
+    found = make({}, words=("hat", "red")).captions
+    assert found
+    assert found.tokens[0, :3].tolist() == [2, 1, 0]  # "a" was not known
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ({"text": "a hat", "box": [0.1, 0.2, 0.5]}, "no box of four numbers"),
+        ({"text": "a hat", "box": "0.1"}, "no box of four numbers"),
+        ({"text": "a hat", "box": ["a", 0, 1, 1]}, "no box of four numbers"),
+        ({"text": "a hat"}, "no box of four numbers: None"),
+        ({"text": "a hat", "box": [0.1, 0.2, 0, 0.5]}, "a box of no area"),
+        ({"text": "a hat", "box": [0.5, 0.2, -0.2, 0.5]}, "a box of no area"),
+        ({"text": "a hat", "box": [0.6, 0.2, 0.5, 0.5]}, "a box outside its image"),
+        ({"text": "a hat", "box": [-0.1, 0.2, 0.5, 0.5]}, "a box outside its image"),
+        ({"text": "a hat", "box": [10, 12, 30, 20]}, "a box outside its image"),
+        ({"text": "a hat", "box": [float("nan"), 0, 1, 1]}, "no box of four numbers"),
+        ({"box": [0, 0, 1, 1]}, "no caption"),
+        ({"text": " ,. ", "box": [0, 0, 1, 1]}, "no caption"),
+        ({"text": None, "box": [0, 0, 1, 1]}, "no caption"),
+        ({"text": 7, "box": [0, 0, 1, 1]}, "no caption"),
+    ],
+)
+def test_a_bad_row_is_named_and_skipped(make: Make, row: dict[str, Any], why: str) -> None:
+    images = make({4: row})
+    assert images.names[4] == "04.png"
+    assert skipped(images)["04.png"].startswith(why)
+    assert 4 not in images.train
+    assert len(images.train) == 11
+    assert images.findings.used == 11
+
+
+def test_a_picture_without_a_row_is_skipped(make: Make) -> None:
+    images = make({7: None})
+    assert 7 not in images.train
+    assert "no caption" in skipped(images)["07.png"]
+
+
+def test_bad_rows_are_not_held_out_either(photos: Path, cache: Path) -> None:
+    lines = [{"file_name": f"{i:02}.png"} | (GOOD if i % 2 else {"text": "no place"}) for i in range(12)]
+    (photos / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    images = data.load_as("captions", photos, cache=cache, progress=False, held_out=0.5)
+    assert set(images.train) | set(images.held_out) == {1, 3, 5, 7, 9, 11}
+    assert images.findings.held_out == len(images.held_out)
+
+
+def test_unknown_columns_do_not_matter(make: Make) -> None:
+    images = make({}, GOOD | {"mood": "happy", "extra": {"deep": [1]}})
+    assert images.captions
+    assert not images.findings.skipped
+    assert images.attributes is not None
+    assert images.attributes[0]["mood"] == "happy"
+
+
+def test_nothing_usable_is_one_sentence(make: Make) -> None:
+    with pytest.raises(GanfoldError, match=r"no usable caption \(00.png: no box of four numbers: None\): it needs"):
+        make({}, {"text": "a hat"})
+
+
+def test_no_metadata_is_one_sentence(photos: Path, cache: Path) -> None:
+    with pytest.raises(GanfoldError, match=r"has no captions: it needs metadata.jsonl .*as shares of the image"):
+        data.load_as("captions", photos, cache=cache, progress=False)
+
+
+def test_pictures_that_are_not_square(make: Make, photos: Path, picture: Picture) -> None:
+    for i in range(12):
+        picture(i, 48, 32).save(photos / f"{i:02}.png")
+    with pytest.raises(GanfoldError, match="12 images of .* are not square, .* give --fit stretch"):
+        make({})
+    assert len(make({}, fit="stretch").train) == 12
+
+
+def test_keypoints(make: Make) -> None:
+    points = [[0.1, 0.2], [0.3, 0.4, 0]]
+    images = make({2: GOOD | {"keypoints": [[0, 0]]}, 5: GOOD}, GOOD | {"keypoints": points})
+    assert images.captions
+    assert images.captions.keypoints is not None
+    np.testing.assert_allclose(images.captions.keypoints[0], [[0.1, 0.2, 1], [0.3, 0.4, 0]])
+    assert skipped(images)["02.png"].startswith("not 2 keypoints")
+    assert skipped(images)["05.png"].startswith("not 2 keypoints")
+    assert len(images.train) == 10
+
+
+def test_a_text_as_numbers() -> None:
+    numbers, strange = tokens_of("Hat, red zebra hat", ("hat", "red"))
+    assert numbers[:4].tolist() == [1, 2, 1, 0]
+    assert strange == ["zebra"]
+    assert len(tokens_of("hat " * 99, ("hat",))[0]) == LENGTH
+    assert words_of("Élan_vital, 3-D!") == ["élan", "vital", "3", "d"]
+
+
+def test_rows_none() -> None:
+    with pytest.raises(GanfoldError, match="has no captions"):
+        captions(None, "photos", ["a"])
+
+
+def test_a_broken_picture_does_not_shift_the_rows(make: Make, photos: Path) -> None:
+    (photos / "03.png").write_bytes(b"not a picture")
+    images = make({6: {"text": "blue", "box": [0, 0, 0.25, 0.25]}})
+    assert images.captions
+    place = list(images.names).index("06.png")
+    assert images.captions.boxes[place].tolist() == [0, 0, 0.25, 0.25]
+    with Image.open(photos / "06.png") as picture:
+        assert (np.asarray(picture) == images.images[place].transpose(1, 2, 0)).all()

@@ -1,0 +1,108 @@
+"""The context encoder: what is hidden, what D sees, what counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from ganfold.gans.context_encoder import ChannelWise, Config, ContextEncoder
+from ganfold.gans.contract import Batch, Shape
+from ganfold.networks.degrade import centre_hole
+
+
+def build(resolution: int = 32, channels: int = 3, **config: Any) -> ContextEncoder:
+    torch.manual_seed(0)
+    return ContextEncoder(Config(batch=4, width=4, **config), Shape(channels, resolution)).eval()
+
+
+def batch(images: Tensor) -> Batch:
+    made = Batch({"image": images}, torch.arange(len(images)))
+    made.begin("test")
+    return made
+
+
+def images(count: int = 4, resolution: int = 32, channels: int = 3) -> Tensor:
+    return torch.rand(count, channels, resolution, resolution, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+@pytest.mark.parametrize("holes", ["centre", "random"])
+def test_what_is_hidden_is_not_seen_and_all_else_is_kept(holes: str) -> None:
+    gan, real = build(holes=holes), images()
+    given = gan.given(batch(real))
+    other = torch.where(given["mask"] > 0, -real, real)
+    again = gan.given(batch(other))
+    assert torch.equal(given["input"], again["input"])
+    made = gan.sample(torch.zeros(4, 1), given)
+    outside = given["mask"].expand_as(real) == 0
+    assert torch.equal(made[outside], real[outside])
+    assert (made - given["input"])[~outside].abs().min() > 0
+    assert 0 < given["mask"].mean() < 0.6
+
+
+def test_holes_in_the_middle_are_a_quarter_of_the_image_of_one_colour() -> None:
+    for channels, colour in ((1, 118.0), (3, 123.7), (4, 123.7)):
+        given = build(channels=channels).given(batch(images(channels=channels)))
+        assert given["mask"].mean() == 0.25
+        assert given["input"][0, 0, 16, 16] == pytest.approx(colour / 127.5 - 1)
+        assert channels < 4 or given["input"][0, 3, 16, 16] == 1  # opaque
+
+
+def test_random_holes_differ_from_image_to_image_and_follow_from_the_batch() -> None:
+    gan, real = build(holes="random"), images()
+    masks, again = (gan.given(batch(real))["mask"] for _ in range(2))
+    assert torch.equal(masks, again)
+    assert not torch.equal(masks[0], masks[1])
+
+
+def test_d_sees_a_hole_in_the_middle_alone_and_else_the_whole_image() -> None:
+    real = images()
+    outside = torch.where(centre_hole(real) > 0, real, -real)
+    inside = torch.where(centre_hole(real) > 0, -real, real)
+    centre, whole = build(), build(holes="random")
+    assert torch.equal(centre.judge(batch(real), real), centre.judge(batch(real), outside))
+    assert not torch.equal(centre.judge(batch(real), real), centre.judge(batch(real), inside))
+    assert not torch.equal(whole.judge(batch(real), real), whole.judge(batch(real), outside))
+
+
+def test_the_border_around_the_hole_weighs_ten_times() -> None:
+    gan = build(64)
+    assert gan.border == 4  # 7 of 128 pixels, at 64
+    real = images(resolution=64)
+    mask = centre_hole(real)
+    border, hole = 40**2 - 32**2, 32**2
+    for where, expected in (
+        (mask, hole),  # an error of 1 in the hole alone
+        (1 - mask, 10 * border),  # outside alone: only the border counts
+    ):
+        terms = batch(real)
+        terms.update({"mask": mask, "painted": real + where})
+        assert gan.reconstruction(terms).item() == pytest.approx(expected / (border + hole), rel=1e-5)
+
+
+def test_losses_have_the_papers_weights() -> None:
+    gan = build()
+    step = batch(images())
+    step.update(gan.fake(step))
+    terms = gan.generator(step)
+    assert terms["reconstruction"].item() == pytest.approx(0.999 * gan.reconstruction(step).item())
+    logits = gan.judge(step, step["fake"])
+    assert terms["adversarial"].item() == pytest.approx(0.001 * torch.nn.functional.softplus(-logits).mean().item())
+    rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in gan.optimizers.items()}
+    assert rates["G"] == pytest.approx(10 * rates["D"])
+
+
+def test_the_bottleneck_joins_all_places_of_a_channel_and_then_the_channels() -> None:
+    torch.manual_seed(0)
+    layer = ChannelWise(3)
+    x = torch.zeros(1, 3, 4, 4)
+    x[0, 1, 0, 0] = 1
+    torch.nn.init.dirac_(layer.mix.weight)
+    made = layer(x)
+    assert (made[0, 1] != 0).all()  # from one corner to everywhere ...
+    assert (made[0, [0, 2]] == 0).all()  # ... in its channel
+    assert torch.allclose(made[0, 1].flatten(), layer.weight[1, 0])
+    torch.nn.init.ones_(layer.mix.weight)
+    assert (layer(x) != 0).all()
