@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,10 +22,14 @@ from ganfold.study.gate import PAIRS, RATIOS, decide
 TINY = {"kimg": 0.2, "batch": 8, "resolution": 16, "steps": 4, "progress": False, "device": "cpu"}
 
 
+def everything(features: Any, *_: Any) -> Any:
+    return np.ones(len(features), np.float32), np.ones(len(features), bool), [1.0]
+
+
 @pytest.fixture
 def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
     """After 200 images a generator makes nothing that would pass."""
-    monkeypatch.setattr("ganfold.study.selection.FLOOR", 0.0)
+    monkeypatch.setattr("ganfold.study.selection._agreement", everything)
     monkeypatch.setattr("ganfold.study.selection.VARIETY", 0.0)
     monkeypatch.setattr("ganfold.study.selection._inside", lambda made, _: np.ones(len(made), bool))
     monkeypatch.setattr("ganfold.study.selection.efficientnet", lambda _: extractor("pixels"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,9 +41,13 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def everything(features: Any, *_: Any) -> Any:
+    return np.ones(len(features), np.float32), np.ones(len(features), bool), [1.0]
+
+
 def lenient(patch: pytest.MonkeyPatch) -> None:
     """After 50 images a generator makes nothing that would pass."""
-    patch.setattr("ganfold.study.selection.FLOOR", 0.0)
+    patch.setattr("ganfold.study.selection._agreement", everything)
     patch.setattr("ganfold.study.selection.VARIETY", 0.0)
     patch.setattr("ganfold.study.selection._inside", lambda made, _: np.ones(len(made), bool))
     patch.setattr("ganfold.study.selection.efficientnet", lambda _: extractor("pixels"))

@@ -25,7 +25,7 @@ EXTRA_SHARE = 0.5  # of a batch, at most, are added images
 OFTEN = 100  # times at most that an image comes, where a classifier takes no weights
 KEPT = 6  # sets of images whose features stay in memory
 COPIES = 3  # augmented ones of each image, for classifiers that are not trained by steps
-COST = 0.003  # C of the logistic regression, on standardised features
+COST = 0.03  # C of the logistic regression, on standardised features
 FEATURE_SIZE = 112  # pixels a side that EfficientNet-Lite0 is shown: a quarter of the work of its own 224
 
 
@@ -190,17 +190,18 @@ def _cnn(
 
 
 def _drawn(training: Training, recipe: Recipe) -> tuple[list[Tensor], Tensor, int]:
-    """The chances of real and of added images, how frequent that makes each class, and added images in a batch."""
-    labels = [training.labels, training.extra_labels]
-    counts = np.bincount(np.concatenate(labels), minlength=training.classes)
-    each = 1 / counts.clip(1) if recipe.balanced else np.ones(training.classes)
-    chances = [torch.from_numpy(each[part]) for part in labels]
+    """The chances of real and of added images, how much each class then weighs, and added images in a batch."""
+    parts = [(training.labels, 1.0), (training.extra_labels, EXTRA_WEIGHT)]
+    counts = sum(weight * np.bincount(labels, minlength=training.classes) for labels, weight in parts)
+    each = 1 / np.maximum(counts, 1) if recipe.balanced else np.ones(training.classes)
+    chances = [torch.from_numpy(each[labels]) for labels, _ in parts]
     share = float(chances[1].sum() / (chances[0].sum() + chances[1].sum()))
     added = round(BATCH * min(share, EXTRA_SHARE))
     prior = np.zeros(training.classes)
-    for part, chance, many in zip(labels, chances, (BATCH - added, added), strict=True):
+    for (labels, weight), chance, many in zip(parts, chances, (BATCH - added, added), strict=True):
         if many:
-            prior += many / BATCH * np.bincount(part, chance / chance.sum(), training.classes)
+            prior += weight * many * np.bincount(labels, chance / chance.sum(), training.classes)
+    prior /= prior.sum()
     return chances, torch.from_numpy(prior.clip(1e-3 / training.classes)).float(), added
 
 

@@ -17,7 +17,8 @@ from ganfold.metrics.manifold import manifold
 from ganfold.metrics.memorisation import copy_share, nearest, nearest_in_pixels, pixel_bank
 from ganfold.study.classifiers import COST, FEATURE_SIZE
 
-FLOOR = 0.5  # agreement: a floor, not the top, since what is surest is what teaches least
+FLOOR = 0.5  # agreement: a floor, not the top, since what is surest is what teaches least ...
+QUANTILE = 0.25  # ... or, where that is less, what three quarters of the class's own reals reach
 FOLDS = 3  # of the reals: each classifier is fitted without one of them
 NEIGHBOURS = 3  # a ball around a real image reaches to its third neighbour (Kynkäänniemi 2019, arXiv:1904.06991)
 VARIETY = 0.3  # of the reals' variance over features that a class's images must have, or the class is refused
@@ -54,10 +55,9 @@ def select(
     """
     looking = efficientnet(FEATURE_SIZE)
     features, real_features = looking(made), looking.cached(reals)
-    agreement, recall = _agreement(features, intended, real_features, labels, classes, seed)
+    agreement, agreed, recall = _agreement(features, intended, real_features, labels, classes, seed)
     copied, distance = _copied(made, features, reals, real_features, seed)
     supported = np.zeros(len(made), bool)
-    agreed = agreement >= FLOOR
     for label in np.unique(intended).tolist():
         mine = np.flatnonzero(intended == label)
         supported[mine] = _inside(features[mine], real_features[labels == label])
@@ -76,14 +76,14 @@ def select(
 
 def _agreement(
     features: Tensor, intended: np.ndarray, real_features: Tensor, labels: np.ndarray, classes: int, seed: int
-) -> tuple[np.ndarray, list[float]]:
+) -> tuple[np.ndarray, np.ndarray, list[float]]:
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import recall_score
     from sklearn.model_selection import StratifiedKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    probabilities, answers = np.zeros((len(features), classes)), np.zeros(len(labels), np.int64)
+    probabilities, real = np.zeros((len(features), classes)), np.zeros((len(labels), classes))
     x = real_features.numpy()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of a class with fewer images than folds
@@ -93,9 +93,14 @@ def _agreement(
             x[fit], labels[fit]
         )
         probabilities[:, model.classes_] += model.predict_proba(features.numpy()) / FOLDS
-        answers[rest] = model.predict(x[rest])
-    recall = recall_score(labels, answers, labels=np.arange(classes), average=None, zero_division=0)
-    return probabilities[np.arange(len(intended)), intended].astype(np.float32), recall.tolist()
+        real[rest[:, None], model.classes_] = model.predict_proba(x[rest])
+    recall = recall_score(labels, real.argmax(1), labels=np.arange(classes), average=None, zero_division=0)
+    agreement = probabilities[np.arange(len(intended)), intended]
+    floors = np.full(classes, FLOOR)
+    for label in np.unique(labels):
+        floors[label] = min(FLOOR, np.quantile(real[labels == label, label], QUANTILE))
+    agreed = (probabilities.argmax(1) == intended) & (agreement >= floors[intended])
+    return agreement.astype(np.float32), agreed, recall.tolist()
 
 
 def _copied(

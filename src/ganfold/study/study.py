@@ -133,7 +133,7 @@ def _begin(out: Path, settings: Settings, images: ImageSet, classifiers: list[st
                     f"{out} was begun with {name} = {before.get(name)} and you ask for {value}: give the old value to "
                     "go on, or another --out"
                 )
-    elif out.is_file() or (out.is_dir() and any(out.iterdir())):
+    elif out.is_file() or (out.is_dir() and any(path.suffix != ".tmp" for path in out.iterdir())):
         raise GanfoldError(f"{out} is not empty: give --out a new folder")
     if not (out / "parts.npz").exists():
         labels, together = np.asarray(images.labels), groups(images, settings.group)
