@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ganfold.gans import noise
 from ganfold.gans.contract import Batch, Shape
-from ganfold.gans.losses import LOSSES, relativistic
+from ganfold.gans.losses import LOSSES, relativistic, relativistic_hinge
 from ganfold.gans.wgan_gp import WGANGP
 from ganfold.gans.wgan_gp import Config as WGANGPConfig
 from ganfold.training.ranks import Ranks
@@ -110,6 +110,15 @@ def test_the_relativistic_loss_is_log_2_where_nothing_differs() -> None:
     other = torch.tensor([5.0, -2.0])
     assert relativistic(one, other).tolist() == pytest.approx([LOG2, math.log(4 / 3)], abs=1e-6)
     assert relativistic(other, one).tolist() == pytest.approx([LOG2, math.log(4)], abs=1e-6)
+
+
+def test_the_relativistic_hinge_asks_for_a_lead_of_one_and_no_more() -> None:
+    ahead = torch.tensor([0.0, 0.25, 1.0, 7.0, -3.0], requires_grad=True)
+    found = relativistic_hinge(ahead + 5, torch.full((5,), 5.0))
+    assert found.tolist() == [1, 0.75, 0, 0, 4]
+    found.sum().backward()
+    assert ahead.grad is not None
+    assert ahead.grad.tolist() == [-1, -1, 0, 0, -1]
 
 
 VANISHES = {"nonsaturating": False, "minimax": True, "lsgan": False, "hinge": False, "wasserstein": False}

@@ -13,6 +13,7 @@ import torch
 import ganfold
 from ganfold import GanfoldError, checkpoint
 from ganfold.data import ImageSet, load
+from ganfold.data.captions import LENGTH, Captions
 from ganfold.gans import GANS, find
 from ganfold.gans.contract import Batch, Shape
 from ganfold.training.batches import Batches
@@ -27,9 +28,12 @@ TOO_LITTLE = torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), Runtim
 
 @pytest.fixture(scope="module")
 def images(squares: Path) -> ImageSet:
-    """Images with inputs that belong to them."""
+    """Images with inputs that belong to them, and captions: one text for all, since a batch exchanges them."""
     images = load(squares, progress=False)
-    return replace(images, inputs=replace(images, images=255 - images.images), partner=np.arange(len(images)))
+    places = np.random.default_rng(0).uniform(0.1, 0.4, (len(images), 4)).astype(np.float32)
+    captions = Captions(("square",), np.ones((len(images), LENGTH), np.uint16), places, None)
+    inputs = replace(images, images=255 - images.images)
+    return replace(images, inputs=inputs, partner=np.arange(len(images)), captions=captions)
 
 
 def trainer(name: str, images: ImageSet, parts: int) -> Trainer:
@@ -41,7 +45,9 @@ def trainer(name: str, images: ImageSet, parts: int) -> Trainer:
     )
     images = replace(images, partner=None) if kind.wants(config) == "domains" else images
     batches = Batches(images, seed=0, size=SIZE, ranks=ranks, device=cpu, flips=True)
-    made = Trainer(kind(config, Shape(3, 16, 3, inputs=3)), batches, seed=0, device=cpu, ranks=ranks, ema_images=1000)
+    made = Trainer(
+        kind(config, Shape(3, 16, 3, inputs=3, words=2)), batches, seed=0, device=cpu, ranks=ranks, ema_images=1000
+    )
     made.parts = parts
     return made
 

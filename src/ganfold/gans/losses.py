@@ -37,3 +37,9 @@ def relativistic(mine: Tensor, other: Tensor) -> Tensor:
     """Paired: for D of reals against fakes, for G of fakes against reals (Jolicoeur-Martineau 2018,
     arXiv:1807.00734; Huang 2024, arXiv:2501.05441, eq. 2)."""
     return F.softplus(other - mine)
+
+
+def relativistic_hinge(mine: Tensor, other: Tensor) -> Tensor:
+    """The same, but content where `mine` is ahead by 1, which keeps D's outputs small (Jolicoeur-Martineau 2019,
+    arXiv:1901.02474, with the hinge for f)."""
+    return F.relu(1 - (mine - other))

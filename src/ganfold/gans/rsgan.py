@@ -4,12 +4,13 @@ arXiv:1807.00734, with the networks of `dcgan` and what else makes them learn fa
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
 from ganfold.gans import dcgan
 from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, adam, cosine
-from ganfold.gans.losses import relativistic
+from ganfold.gans.losses import relativistic, relativistic_hinge
 from ganfold.networks.augment import augment
 
 
@@ -19,6 +20,7 @@ class Config:
     z_dim: int = 64  # dimensions of the latent z, normal
     width: int = 32  # of G: channels of the layer next to the image; doubles with each halving
     width_d: int = 24  # of D: narrower, since it is ahead of G anyway and every step runs it five times
+    loss: Literal["hinge", "logistic"] = "hinge"  # of the difference; eq. 4 and 5: logistic, with which D wins late
     lr: float = 1e-3  # Adam's learning rate (sec. 6: 2e-4, which takes three times as long) ...
     lr_end: float = 1e-4  # ... and where its cosine ends
     decay_kimg: float = 400.0  # over so many images it falls: best over all that will be seen
@@ -32,6 +34,7 @@ class RSGAN(GAN):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(config, shape)
+        self.loss = relativistic_hinge if config.loss == "hinge" else relativistic
         self.G = dcgan.Generator(config.z_dim, config.width, shape)
         self.D = dcgan.Discriminator(config.width_d, shape)
         self.apply(dcgan.initialise)
@@ -54,12 +57,12 @@ class RSGAN(GAN):
         batch.watch("logit/real", real.mean())
         batch.watch("logit/fake", fake.mean())
         batch.watch("D(x, G(z))", (real - fake).sigmoid().mean())  # how surely it tells a real from a fake; blind: 0.5
-        return {"game": relativistic(real, fake).mean()}
+        return {"game": self.loss(real, fake).mean()}
 
     def generator(self, batch: Batch) -> Terms:  # eq. 5: the reverse
         fake = self.judge(batch, batch["fake"])
         real = self.judge(batch, batch["image"])
-        return {"game": relativistic(fake, real).mean()}
+        return {"game": self.loss(fake, real).mean()}
 
     def judge(self, batch: Batch, images: Tensor) -> Tensor:
         """D's logits (B,), of which only differences mean anything."""
