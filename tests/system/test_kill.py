@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -16,38 +17,18 @@ import torch
 from safetensors.torch import load_file
 
 from ganfold import checkpoint
-from ganfold.gans import GANS
+from ganfold.gans import GANS, find
+
+SMALL = {"batch": 8, "z_dim": 6, "width": 4, "blocks": 1, "pretrain_kimg": 0.2}
+MORE = {"pix2pix": ["--input", "edges"], "cyclegan": ["--target", "digits"]}
 
 
-def command(gan: str, data: Path, out: Path) -> list[str]:
-    flags = [
-        "--batch",
-        "8",
-        "--z-dim",
-        "6",
-        "--resolution",
-        "16",
-        "--kimg",
-        "0.4",
-        "--report-kimg",
-        "0.02",
-        "--checkpoint-minutes",
-        "0",
-    ]
-    width = ["--width", "4"] if gan == "dcgan" else []
-    return [
-        sys.executable,
-        "-m",
-        "ganfold",
-        "train",
-        gan,
-        "--data",
-        str(data),
-        "--out",
-        str(out),
-        *flags,
-        *width,
-    ]
+def command(gan: str, data: Path, out: Path, kimg: str = "0.4") -> list[str]:
+    known = {field.name for field in fields(find(gan).config_class)}
+    flags = [word for k, v in SMALL.items() if k in known for word in (f"--{k.replace('_', '-')}", str(v))]
+    flags += ["--resolution", "16", "--kimg", kimg, "--report-kimg", "0.02", "--checkpoint-minutes", "0"]
+    start = [sys.executable, "-m", "ganfold", "train", gan, "--data", str(data), "--out", str(out)]
+    return [*start, *flags, *MORE.get(gan, [])]
 
 
 def log(out: Path) -> list[dict[str, float]]:
@@ -57,12 +38,13 @@ def log(out: Path) -> list[dict[str, float]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("gan", GANS)
-def test_kill_and_the_same_command_again(gan: str, squares: Path, tmp_path: Path) -> None:
-    subprocess.run(command(gan, squares, tmp_path / "whole"), check=True, capture_output=True)
+def test_kill_and_the_same_command_again(gan: str, squares: Path, captioned: Path, tmp_path: Path) -> None:
+    data = captioned if find(gan).wants(find(gan).config_class()) == "captions" else squares
+    subprocess.run(command(gan, data, tmp_path / "whole"), check=True, capture_output=True)
     killed, generator = 0, random.Random(0)
     for _ in range(3):
         before = checkpoint.checkpoints(tmp_path / "killed" / "checkpoints")
-        process = subprocess.Popen(command(gan, squares, tmp_path / "killed"), stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(command(gan, data, tmp_path / "killed"), stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
         while checkpoint.checkpoints(tmp_path / "killed" / "checkpoints") == before and process.poll() is None:
             assert time.monotonic() < deadline
@@ -72,7 +54,7 @@ def test_kill_and_the_same_command_again(gan: str, squares: Path, tmp_path: Path
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert killed > 0
-    subprocess.run(command(gan, squares, tmp_path / "killed"), check=True, capture_output=True)
+    subprocess.run(command(gan, data, tmp_path / "killed"), check=True, capture_output=True)
     assert log(tmp_path / "killed") == log(tmp_path / "whole")
     one, other = (load_file(checkpoint.checkpoints(tmp_path / n / "checkpoints")[-1]) for n in ("whole", "killed"))
     assert one.keys() == other.keys()
@@ -81,7 +63,7 @@ def test_kill_and_the_same_command_again(gan: str, squares: Path, tmp_path: Path
 
 @pytest.mark.slow
 def test_sigterm_saves_and_exits_with_143(squares: Path, tmp_path: Path) -> None:
-    words = [word if word != "0.4" else "1000" for word in command("gan", squares, tmp_path / "run")]
+    words = command("gan", squares, tmp_path / "run", kimg="1000")
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
     assert process.stdout
     while "kimg  Loss_D" not in process.stdout.readline():
