@@ -23,7 +23,7 @@ STAGES = (
     4,
     10,
 )  # blocks of EfficientNet-Lite0 that are compared: maps of 1/2, 1/4, 1/8, 1/16 of the side
-STAGES_SCALE = 0.05  # of their relative difference: about as large as the mean square of pixels, as VGG_SCALE is to do
+STAGES_SCALE = 0.5  # of their relative difference; at a tenth of it the adversary made grain: docs/gans/srgan.md
 VGG19 = (2, 2, 4, 4, 4)  # convolutions before each pooling (Simonyan, Zisserman 2014, arXiv:1409.1556, table 1, E) ...
 VGG_WIDTHS = (64, 128, 256, 512, 512)  # ... and their channels
 VGG_SCALE = 1 / 12.75  # of its features (Ledig 2017, sec. 3.2)
@@ -56,7 +56,7 @@ class Perceptual:
         """The mean over the batch of the squared difference of features, ().
 
         Of VGG-19 the plain one (eq. 5). Of EfficientNet-Lite0 that of each stage, as a share of the targets' own
-        features, averaged over the stages (they differ in scale), times 0.05.
+        features, averaged over the stages (they differ in scale), times 0.5.
         """
         self.load()
         assert self._network
