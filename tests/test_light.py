@@ -15,7 +15,7 @@ LAYERS = {  # each may import those that stand before it, and its own
     "errors": 0, "files": 1, "pictures": 2, "checkpoint": 2, "data": 3, "networks": 2, "gans": 3, "fields": 4,
     "metrics": 4, "run": 5, "applying": 6, "training": 6,
     "sampling": 6, "upscaling": 7, "inpainting": 7, "translating": 7, "captioned": 7, "probing": 7,
-    "evaluation": 8, "copying": 8, "reporting": 9, "__init__": 10, "cli": 11, "__main__": 12,
+    "evaluation": 8, "copying": 8, "reporting": 9, "study": 10, "__init__": 11, "cli": 12, "__main__": 13,
 }  # fmt: skip
 
 

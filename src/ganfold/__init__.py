@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ganfold.reporting import report
     from ganfold.run import Run, load
     from ganfold.sampling import sample
+    from ganfold.study.augment import augment
+    from ganfold.study.study import study
     from ganfold.training.plan import plan
     from ganfold.training.train import train
     from ganfold.translating import translate
@@ -32,6 +34,7 @@ __version__ = "0.1.0"
 __all__ = [
     "GanfoldError",
     "Run",
+    "augment",
     "check",
     "copies",
     "evaluate",
@@ -41,6 +44,7 @@ __all__ = [
     "probe",
     "report",
     "sample",
+    "study",
     "train",
     "translate",
     "upscale",
@@ -48,6 +52,7 @@ __all__ = [
 
 _HOMES = {
     "Run": "ganfold.run",
+    "augment": "ganfold.study.augment",
     "check": "ganfold.data",
     "copies": "ganfold.copying",
     "evaluate": "ganfold.evaluation",
@@ -57,6 +62,7 @@ _HOMES = {
     "probe": "ganfold.probing",
     "report": "ganfold.reporting",
     "sample": "ganfold.sampling",
+    "study": "ganfold.study.study",
     "train": "ganfold.training.train",
     "translate": "ganfold.translating",
     "upscale": "ganfold.upscaling",

@@ -221,6 +221,66 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class Augment:
+    """Add generated images to the small classes of a set, if a trial says that they help; else say why not."""
+
+    data: Annotated[str, tyro.conf.Positional]  # images with classes: a folder, zip, .npz, parquet, or a bundled set
+    out: Path  # a new folder: class folders, and manifest.csv
+    run: Path | None = None  # a trained generator that takes these classes [a new one]
+    gan: str = "r3gan"  # of a new one
+    kimg: float | None = None  # its budget in thousand images [100]: the same seed then gives the same files
+    minutes: float | None = None  # or in minutes
+    factor: float | None = None  # a class may come to so many times its images [to as many as the largest class has]
+    ratio: float | None = None  # generated images for each real one, without a trial [0, 0.5, 1 or 2 by the trial]
+    group: str | None = None  # a column of the metadata whose images are not to be parted, such as the patient
+    resolution: int | None = None  # pixels a side of generated images [a power of two, at most 32]
+    flips: bool = False  # mirrored images are valid ones
+    seed: int = 0  # of everything
+    device: Literal["auto", "cuda", "mps", "cpu"] = "auto"  # where to train
+    yes: bool = False  # write more than 100,000 generated files
+
+    def __call__(self) -> None:
+        import ganfold
+
+        for line in ganfold.augment(**vars(self)).lines():
+            print(line)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Measure whether generated images help a classifier on these images: arms, controls, replicates, a report."""
+
+    data: Annotated[str, tyro.conf.Positional]  # images with classes: a folder, zip, .npz, parquet, or a bundled set
+    out: Path  # a new folder; the same command goes on in it
+    replicates: int = 8  # below 8 nothing is claimed
+    classifiers: tuple[Literal["cnn", "features"], ...] = ("cnn", "features")  # a CNN from scratch, ImageNet features
+    gan: str = "r3gan"  # a new generator for each replicate
+    kimg: float | None = None  # its budget in thousand images [100]
+    minutes: float | None = None  # or in minutes
+    small: tuple[str, ...] = ()  # classes of which a replicate draws only --few images
+    few: int | None = None  # how many
+    share: float = 0.5  # of the other classes' training images
+    withhold: str | None = None  # a class that only the generator is shown: a control that must help
+    ratio: float = 1.0  # generated images for each real one
+    factor: float | None = None  # a class may come to so many times its images [to as many as the largest class has]
+    augmentation: Literal["classical", "randaugment"] = "classical"  # of the baselines
+    flips: bool = False  # mirrored images are valid ones
+    steps: int = 500  # of the CNN
+    group: str | None = None  # a column of the metadata whose images are not to be parted, such as the patient
+    resolution: int | None = None  # pixels a side [a power of two, at most 32]
+    seed: int = 0  # of everything
+    jobs: int | None = None  # at once [1]
+    device: Literal["auto", "cuda", "mps", "cpu"] = "auto"  # where generators and CNNs are trained
+
+    def __call__(self) -> None:
+        import ganfold
+
+        for line in ganfold.study(**vars(self)).lines():
+            print(line)
+        print(f"The whole story: {self.out / 'report.html'}")
+
+
+@dataclass(frozen=True)
 class Report:
     """Write one HTML file that shows a run: verdict, pictures, curves, figures, copies, data, settings."""
 
@@ -270,6 +330,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "copies": Copies,
             "inpaint": Inpaint,
             "probe": Probe,
+            "augment": Augment,
+            "study": Study,
             "report": Report,
             "translate": Translate,
             "upscale": Upscale,

@@ -105,13 +105,13 @@ def report(run: str | Path) -> Path:
         figures=[_figure(figure) for figure in evaluation.get("figures", [])],
         class_figures=_class_table(evaluation),
         copies=copies,
-        pairs=_embedded(folder / "copies.png") if copies else None,
-        newest=_embedded(grids[-1]) if grids else None,
+        pairs=embedded(folder / "copies.png") if copies else None,
+        newest=embedded(grids[-1]) if grids else None,
         newest_kimg=_kimg(grids[-1]) if grids else None,
-        reals=_embedded(folder / "samples" / "reals.png"),
-        film=_embedded(folder / "progress.webp"),
-        earlier=[(_kimg(path), _embedded(path)) for path in _spread(grids[:-1], 4)],
-        contact=_embedded(folder / "contact.png"),
+        reals=embedded(folder / "samples" / "reals.png"),
+        film=embedded(folder / "progress.webp"),
+        earlier=[(_kimg(path), embedded(path)) for path in _spread(grids[:-1], 4)],
+        contact=embedded(folder / "contact.png"),
         curves=[
             (title, how, _curve(rows, names, log))
             for title, prefix, log, how in PLOTS
@@ -230,7 +230,7 @@ def _spread(paths: list[Path], count: int) -> list[Path]:
     return [paths[place] for place in sorted(set(places.tolist()))]
 
 
-def _embedded(path: Path) -> str | None:
+def embedded(path: Path) -> str | None:
     """A picture as a data URI: PNG as lossless WebP where that is smaller; None where there is no such file."""
     if not path.exists():
         return None
@@ -269,7 +269,7 @@ def _curve(rows: list[dict[str, float]], names: list[str], log: bool) -> str:
         axes.spines[["left", "bottom"]].set_color(INK)
         if len(names) > 1:
             axes.legend(frameon=False, labelcolor=INK, loc="best")
-        return _svg(figure)
+        return svg(figure)
 
 
 def _spans_a_decade(lines: Iterable[Any]) -> bool:
@@ -282,7 +282,7 @@ def _means(values: Iterable[float]) -> list[float]:
     return [part.mean() for part in np.array_split(numbers, min(POINTS, len(numbers)))]
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
     text = io.StringIO()
     figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     return text.getvalue()[text.getvalue().index("<svg") :]
