@@ -44,10 +44,11 @@ def main() -> None:
     parser.add_argument("--small", nargs="+", required=True)
     parser.add_argument("--few", nargs="+", type=int, default=[20, 50, 100, 200])
     parser.add_argument("--share", type=float, default=0.9)
-    parser.add_argument("--kimg", type=float, default=100.0)
+    parser.add_argument("--kimg", type=float, default=40.0)
     parser.add_argument("--replicates", type=int, default=8)
     parser.add_argument("--classifiers", nargs="+", default=["cnn", "features"])
     parser.add_argument("--withhold", help="a class that the classifiers are not shown: it must help")
+    parser.add_argument("--steps", type=int, default=500, help="of the CNN")
     parser.add_argument("--jobs", type=int, default=1)
     said = parser.parse_args()
     source = by_column(said.data, said.column, said.out / f"{said.column}.npz") if said.column else said.data
@@ -62,6 +63,7 @@ def main() -> None:
             replicates=said.replicates,
             classifiers=said.classifiers,
             withhold=said.withhold,
+            steps=said.steps,
             jobs=said.jobs,
         )
         for classifier, verdict in found.verdicts.items():

@@ -227,7 +227,7 @@ class Augment:
     data: Annotated[str, tyro.conf.Positional]  # images with classes: a folder, zip, .npz, parquet, or a bundled set
     out: Path  # a new folder: class folders, and manifest.csv
     run: Path | None = None  # a trained generator that takes these classes [a new one]
-    gan: str = "r3gan"  # of a new one
+    gan: str = "rsgan"  # of a new one
     kimg: float | None = None  # its budget in thousand images [100]: the same seed then gives the same files
     minutes: float | None = None  # or in minutes
     factor: float | None = None  # a class may come to so many times its images [to as many as the largest class has]
@@ -254,7 +254,7 @@ class Study:
     out: Path  # a new folder; the same command goes on in it
     replicates: int = 8  # below 8 nothing is claimed
     classifiers: tuple[Literal["cnn", "features"], ...] = ("cnn", "features")  # a CNN from scratch, ImageNet features
-    gan: str = "r3gan"  # a new generator for each replicate
+    gan: str = "rsgan"  # a new generator for each replicate
     kimg: float | None = None  # its budget in thousand images [100]
     minutes: float | None = None  # or in minutes
     small: tuple[str, ...] = ()  # classes of which a replicate draws only --few images

@@ -57,6 +57,25 @@ def images(squares: Path) -> ImageSet:
     return load(squares, progress=False)
 
 
+# RSGAN with labels.
+
+
+def test_rsgan_takes_labels_where_it_is_asked_to() -> None:
+    labelled = Shape(3, 16, 3)
+    for gan in (build("rsgan", labelled), build("rsgan", Shape(3, 16), labels=True)):
+        assert not gan.conditional
+        assert gan.temper == 1.0
+    gan, batch = build("rsgan", labelled, labels=True).eval(), batch_of(6)
+    assert gan.conditional
+    assert gan.temper == 0.5
+    z = torch.randn(6, 6)
+    same, other = gan.sample(z, gan.given(batch)), gan.sample(z, {"label": batch["label"].roll(1)})
+    assert (same - other).abs().amax((1, 2, 3)).min() > 0  # G makes another image of the same z
+    judged = gan.judge(batch, batch["image"])
+    batch["label"] = batch["label"].roll(1)
+    assert (judged - gan.judge(batch, batch["image"])).abs().min() > 0  # D another judgement of the same image
+
+
 # WGAN.
 
 

@@ -26,10 +26,15 @@ def everything(features: Any, *_: Any) -> Any:
     return np.ones(len(features), np.float32), np.ones(len(features), bool), [1.0]
 
 
+def no_copies(made: np.ndarray, *_: Any) -> Any:
+    return np.zeros(len(made), bool), np.ones(len(made), np.float32)
+
+
 @pytest.fixture
 def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
     """After 200 images a generator makes nothing that would pass."""
     monkeypatch.setattr("ganfold.study.selection._agreement", everything)
+    monkeypatch.setattr("ganfold.study.selection._copied", no_copies)
     monkeypatch.setattr("ganfold.study.selection.VARIETY", 0.0)
     monkeypatch.setattr("ganfold.study.selection._inside", lambda made, _: np.ones(len(made), bool))
     monkeypatch.setattr("ganfold.study.selection.efficientnet", lambda _: extractor("pixels"))
@@ -148,8 +153,8 @@ def test_refusals_are_sentences(photos: Path, coloured: Path, tmp_path: Path) ->
         augment(photos, tmp_path / "full", **TINY)
     with pytest.raises(GanfoldError, match=r"this may write .* files, about .* GB: give --yes"):
         augment(coloured, tmp_path / "a", factor=100_000, ratio=100_000, **TINY)
-    with pytest.raises(GanfoldError, match="rsgan takes no labels"):
-        augment(coloured, tmp_path / "b", gan="rsgan", **TINY)
+    with pytest.raises(GanfoldError, match="dcgan takes no labels"):
+        augment(coloured, tmp_path / "b", gan="dcgan", **TINY)
     with pytest.raises(GanfoldError, match="--factor must be above 1"):
         augment(coloured, tmp_path / "c", factor=1, **TINY)
     few = tmp_path / "few.npz"

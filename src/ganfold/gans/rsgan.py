@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from ganfold.gans import dcgan
 from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, adam, cosine
@@ -26,6 +27,40 @@ class Config:
     decay_kimg: float = 400.0  # over so many images it falls: best over all that will be seen
     betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2 (sec. 6)
     augment: float = 0.0  # share of D's images shifted, recoloured, cut out: for few images (Zhao 2020) [try 0.5]
+    labels: bool = False  # learn by class, where the images have classes
+    label_dim: int = 32  # dimensions of G's embedding of the label
+    temper: float = 0.5  # with labels, classes are drawn by their share to this power
+
+
+class Generator(nn.Module):
+    """z (B, z_dim), and labels (B,) if there are `classes`, -> images (B, C, R, R) in (-1, 1)."""
+
+    def __init__(self, config: Config, shape: Shape, classes: int) -> None:
+        super().__init__()
+        self.label = nn.Embedding(classes, config.label_dim) if classes else None
+        if self.label:  # small: as large as z it takes over, and each class becomes one image
+            nn.init.normal_(self.label.weight, 0, 0.1)
+        self.main = dcgan.Generator(config.z_dim + (config.label_dim if classes else 0), config.width, shape)
+
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.main(torch.cat([z, self.label(label)], 1) if self.label else z)
+
+
+class Discriminator(dcgan.Discriminator):
+    """That of `dcgan`; if there are `classes`, labels (B,) are compared with the sum of the trunk's features over all
+    places (Miyato, Koyama 2018, "cGANs with projection discriminator", arXiv:1802.05637, eq. 3)."""
+
+    def __init__(self, width: int, shape: Shape, classes: int) -> None:
+        super().__init__(width, shape)
+        self.label = nn.Embedding(classes, self.features // 16) if classes else None
+        if self.label:
+            nn.init.normal_(self.label.weight, 0, 0.02)
+
+    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        trunk, last = self[0], self[1]
+        features = trunk(x)
+        logit: Tensor = last(features)
+        return logit + (features.sum((2, 3)) * self.label(label)).sum(1) if self.label else logit
 
 
 class RSGAN(GAN):
@@ -35,8 +70,11 @@ class RSGAN(GAN):
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(config, shape)
         self.loss = relativistic_hinge if config.loss == "hinge" else relativistic
-        self.G = dcgan.Generator(config.z_dim, config.width, shape)
-        self.D = dcgan.Discriminator(config.width_d, shape)
+        self.conditional = config.labels and shape.classes > 1
+        self.temper = config.temper if self.conditional else 1.0
+        classes = shape.classes if self.conditional else 0
+        self.G = Generator(config, shape, classes)
+        self.D = Discriminator(config.width_d, shape, classes)
         self.apply(dcgan.initialise)
         self.latent = (config.z_dim,)
         self.optimizers = {
@@ -49,9 +87,9 @@ class RSGAN(GAN):
         return cosine(images, self.config.decay_kimg, self.config.lr_end / self.config.lr)
 
     def fake(self, batch: Batch) -> Terms:
-        return {"fake": self.G(batch.normal(*self.latent))}
+        return {"fake": self.sample(batch.normal(*self.latent), self.given(batch))}
 
-    def discriminator(self, batch: Batch) -> Terms:  # eq. 4: each real should be more real than a fake
+    def discriminator(self, batch: Batch) -> Terms:  # eq. 4: each real more real than a fake (of its class)
         real = self.judge(batch, batch["image"])
         fake = self.judge(batch, batch["fake"])
         batch.watch("logit/real", real.mean())
@@ -66,10 +104,10 @@ class RSGAN(GAN):
 
     def judge(self, batch: Batch, images: Tensor) -> Tensor:
         """D's logits (B,), of which only differences mean anything."""
-        return self.D(self.augment(batch, images))
+        return self.D(self.augment(batch, images), batch.get("label"))
 
     def augment(self, batch: Batch, images: Tensor) -> Tensor:
         return augment(images, self.config.augment, batch.uniform)
 
     def sample(self, z: Tensor, given: Given = NOTHING) -> Tensor:
-        return self.G(z)
+        return self.G(z, given.get("label"))

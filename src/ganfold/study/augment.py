@@ -84,7 +84,7 @@ def augment(
         out: a folder, new or empty. `manifest.csv` in it says of each file what it is.
         run: a trained generator that takes these classes, in place of a new one; images that it was trained on cannot
             judge it, so it must have held some out.
-        gan, kimg, minutes: of the new one [100 kimg].
+        gan, kimg, minutes: of the new one [40 kimg].
         factor: how many images, for each real one, a class may come to [as many as the largest class has; twice its
             own where classes are balanced].
         ratio: generated images for each real one, without a trial.

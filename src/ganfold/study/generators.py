@@ -16,8 +16,9 @@ from ganfold.run import Run
 from ganfold.training.plan import plan
 from ganfold.training.train import train
 
-GAN = "r3gan"
-KIMG = 100.0  # a budget in images and not in minutes: the same seed then makes the same files
+GAN = "rsgan"
+KIMG = 40.0  # a budget in images and not in minutes: the same seed then makes the same files
+OPTIONS: dict[str, dict[str, Any]] = {"rsgan": {"labels": True}, "cgan": {"width": 32}}
 RAMP = 0.2  # of the budget, over which r3gan lets the labels in
 
 
@@ -41,13 +42,13 @@ def trained(
         images, rows: a set with classes, and which of them, int64.
         folder: for the images, `images.npz`, and the run, `run`.
         gan: one that takes labels.
-        kimg, minutes: the budget [100 kimg].
+        kimg, minutes: the budget [40 kimg].
         options: of the GAN, over what is chosen here.
     """
     kind = find(gan)
     known = {field.name for field in fields(kind.config_class)}
     if gan != "cgan" and "labels" not in known:
-        raise GanfoldError(f"{gan} takes no labels, so its images have no class: give --gan r3gan or cgan")
+        raise GanfoldError(f"{gan} takes no labels, so its images have no class: give --gan rsgan, r3gan or cgan")
     source = folder / "images.npz"
     if not source.exists():
         assert images.labels is not None
@@ -56,9 +57,9 @@ def trained(
     kimg = KIMG if kimg is None and minutes is None else kimg
     how: dict[str, Any] = {"resolution": images.resolution, "channels": images.channels, "held_out": 0.0, "kimg": kimg}
     how |= {"minutes": minutes, "seed": seed, "flips": flips, "device": device, "evaluate_every": 0.0}
-    how |= {"augment": 0.5, "batch": min(32, 1 << (len(rows).bit_length() - 1))}
-    if gan == "cgan":
-        how["width"] = 32
+    how |= {"augment": 0.3, "batch": min(16, 1 << (len(rows).bit_length() - 1))}  # small: many updates
+    if gan in OPTIONS:
+        how |= OPTIONS[gan]
     how |= options
     if (out / "config.json").exists():
         before = Run(out).config["config"]
@@ -66,7 +67,7 @@ def trained(
     elif "decay_kimg" in known:
         if kimg is None:
             kimg = plan(source, out, gan=gan, progress=False, **how).kimg
-        how = {"labels_kimg": RAMP * kimg, "decay_kimg": kimg} | how
+        how = {name: v for name, v in (("labels_kimg", RAMP * kimg), ("decay_kimg", kimg)) if name in known} | how
     run = train(gan, source, out, progress=progress, **how)
     if run.stopped_by:
         raise KeyboardInterrupt

@@ -63,7 +63,7 @@ def study(
         out: a folder, new or empty, for the jobs, `study.json` and `report.html`.
         replicates: below 8 nothing is claimed.
         classifiers: "cnn", "features", or one's own; see `ganfold.study.classifiers.find`.
-        gan, kimg, minutes: the generator of each replicate [100 kimg].
+        gan, kimg, minutes: the generator of each replicate [40 kimg].
         small, few: classes of which a replicate draws only so many images.
         share: of the training part's images of the other classes. What it does not draw is for the learning curve.
         withhold: a class whose images the generator is shown and the classifiers are not: a control that must help.

@@ -168,9 +168,11 @@ def plan(
     known = {field.name for field in fields(kind.config_class)}
     chosen |= {name: choose(name, rule) for name, rule in rules.items() if name in known}
     chosen = given | chosen
-    if images.classes and not kind.conditional:
+    labels = chosen.get("labels", getattr(kind.config_class, "labels", kind.conditional))
+    if images.classes and not labels:
+        way = f"train {gan or best} --labels" if "labels" in known else "--gan cgan"
         choices.append(
-            Choice("labels", "unused", f"this GAN needs none; --gan cgan learns the {len(images.classes)} classes")
+            Choice("labels", "unused", f"this GAN needs none; {way} learns the {len(images.classes)} classes")
         )
     if "flips" not in given:
         choices.append(Choice("flips", "no", "only you know whether a mirrored image is one of them: --flips"))
