@@ -228,7 +228,7 @@ class Augment:
     out: Path  # a new folder: class folders, and manifest.csv
     run: Path | None = None  # a trained generator that takes these classes [a new one]
     gan: str = "rsgan"  # of a new one
-    kimg: float | None = None  # its budget in thousand images [100]: the same seed then gives the same files
+    kimg: float | None = None  # its budget in thousand images [40]: the same seed then gives the same files
     minutes: float | None = None  # or in minutes
     factor: float | None = None  # a class may come to so many times its images [to as many as the largest class has]
     ratio: float | None = None  # generated images for each real one, without a trial [0, 0.5, 1 or 2 by the trial]
@@ -237,6 +237,7 @@ class Augment:
     flips: bool = False  # mirrored images are valid ones
     seed: int = 0  # of everything
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"  # where to train
+    format: Literal["folder", "parquet", "webdataset"] = "folder"  # class folders, or one file
     yes: bool = False  # write more than 100,000 generated files
 
     def __call__(self) -> None:
@@ -255,7 +256,7 @@ class Study:
     replicates: int = 8  # below 8 nothing is claimed
     classifiers: tuple[Literal["cnn", "features"], ...] = ("cnn", "features")  # a CNN from scratch, ImageNet features
     gan: str = "rsgan"  # a new generator for each replicate
-    kimg: float | None = None  # its budget in thousand images [100]
+    kimg: float | None = None  # its budget in thousand images [40]
     minutes: float | None = None  # or in minutes
     small: tuple[str, ...] = ()  # classes of which a replicate draws only --few images
     few: int | None = None  # how many

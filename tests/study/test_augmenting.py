@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,28 @@ def test_where_nothing_passes_the_originals_are_written_with_the_reason(photos: 
     assert found.ratio == 0
     assert "Nothing is added" in found.reason
     assert len([path for path in (tmp_path / "plus").rglob("*.png") if WORK not in path.parts]) == 73
+
+
+@pytest.mark.parametrize("form", ["parquet", "webdataset"])
+def test_one_file_for_all(form: str, photos: Path, tmp_path: Path, lenient: None) -> None:
+    jpeg = photos.parent / "jpeg" / "red" / "on its side.jpg"  # among PNGs
+    if not jpeg.exists():
+        shutil.copytree(photos, jpeg.parents[1])
+        Image.new("RGB", (16, 20), (250, 0, 0)).save(jpeg)
+    augment(jpeg.parents[1], tmp_path / "folder", ratio=0.5, **TINY)
+    augment(jpeg.parents[1], tmp_path / "one", ratio=0.5, format=form, **TINY)  # type: ignore[arg-type]
+    held = sorted(path.name for path in (tmp_path / "one").iterdir() if path.name != WORK)
+    name = {"parquet": "train.parquet", "webdataset": "train.tar"}[form]
+    assert held == ["augmentation.json", "manifest.csv", name]
+    assert not (tmp_path / "one" / WORK / "files").exists()
+    one, folder = (ganfold_data.load(tmp_path / name, held_out=0, progress=False) for name in ("one", "folder"))
+    names = {"parquet": folder.classes, "webdataset": tuple(str(number) for number in range(3))}
+    assert one.classes == names[form]
+    order = [folder.names.index(row["file"]) for row in csv.DictReader((tmp_path / "one" / "manifest.csv").open())]
+    assert (one.images == folder.images[order]).all()
+    assert one.labels is not None
+    assert folder.labels is not None
+    assert (one.labels == folder.labels[order]).all()
 
 
 def test_the_gate_needs_a_gain_beyond_its_error() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from ganfold.study.classifiers import STEPS, Recipe
 from ganfold.study.folder import GENERATED, write_folder
 from ganfold.study.gate import RATIOS, Trial, decide
 from ganfold.study.generators import GAN, sampled, seen, trained
+from ganfold.study.packing import Pack, pack, refuse
 from ganfold.study.parts import FLOOR, additions, groups, labelled, split
 from ganfold.study.selection import acceptance, select
 
@@ -71,6 +73,7 @@ def augment(
     seed: int = 0,
     steps: int = STEPS,
     device: str = "auto",
+    format: Pack = "folder",
     yes: bool = False,
     progress: bool = True,
     **options: Any,
@@ -95,6 +98,7 @@ def augment(
         seed: which images validate, the generator, the trial, and which images are generated.
         steps: of the trial's classifier.
         device: where to train.
+        format: "folder", class folders; or one file for all, "parquet" or "webdataset".
         yes: write more than 100,000 generated files.
         progress: print how far it is.
         options: of the GAN.
@@ -107,6 +111,7 @@ def augment(
         raise GanfoldError(f"--factor must be above 1, not {factor}: 2 doubles each class")
     if ratio is not None and not ratio >= 0:
         raise GanfoldError(f"--ratio must be 0 or more, not {ratio}")
+    refuse(format)
     out, say = Path(out), print if progress else _silent
     run = Run(run) if isinstance(run, str | Path) else run
     images = _images(data, run, resolution, progress)
@@ -116,7 +121,7 @@ def augment(
     asked = {
         "data": images.fingerprint, "run": run and str(run.path), "gan": gan, "kimg": kimg, "minutes": minutes,
         "factor": factor, "ratio": ratio, "group": group, "resolution": images.resolution, "flips": flips,
-        "seed": seed, "steps": steps, "options": options,
+        "seed": seed, "steps": steps, "format": format, "options": options,
     }  # fmt: skip
     _claim(out, asked)
     if (out / "augmentation.json").exists():
@@ -163,7 +168,12 @@ def augment(
             f"Generated images have {images.resolution} px, real ones {images.findings.native['median']:,}: bring all "
             "to one size before you train, or sharpness tells them apart."
         )
-    write_folder(out, images, run, seed, made, intended, added, chosen)
+    files = out if format == "folder" else out / WORK / "files"
+    write_folder(files, images, run, seed, made, intended, added, chosen)
+    if format != "folder":
+        pack(files, images.classes, format, out)
+        shutil.copy2(files / "manifest.csv", out)
+        shutil.rmtree(files)
     rows = {row["class"]: row for row in acceptance(chosen, images.classes)}
     found = Augmentation(
         ratio=ratio,
