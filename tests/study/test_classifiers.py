@@ -119,6 +119,8 @@ def test_randaugment_comes_from_a_library_or_is_refused_in_a_sentence() -> None:
     found = augmented(images, recipe, random)
     assert found.shape == images.shape
     torch.testing.assert_close(found, augmented(images, recipe, torch.Generator().manual_seed(0)))
+    one = augmented(images[:1].expand(64, -1, -1, -1), recipe, random)
+    assert len(torch.unique(one, dim=0)) > 10  # not one change for the whole batch
 
 
 def test_figures_by_hand() -> None:

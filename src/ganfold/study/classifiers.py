@@ -23,6 +23,7 @@ SHIFT = 1 / 8  # of the side, at most
 EXTRA_WEIGHT = 0.5  # of an added image in the loss; a real one has 1
 EXTRA_SHARE = 0.5  # of a batch, at most, are added images
 OFTEN = 100  # times at most that an image comes, where a classifier takes no weights
+ALIKE = 4  # images that RandAugment changes in the same way
 KEPT = 6  # sets of images whose features stay in memory
 COPIES = 3  # augmented ones of each image, for classifiers that are not trained by steps
 COST = 0.03  # C of the logistic regression, on standardised features
@@ -120,14 +121,16 @@ def _shifted(pixels: Tensor, random: torch.Generator) -> Tensor:
 
 
 def _randaugment(pixels: Tensor, random: torch.Generator) -> Tensor:
-    """RandAugment (Cubuk 2020, arXiv:1909.13719) as kornia has it: two changes of magnitude 9 of 30."""
+    """RandAugment (Cubuk 2020, arXiv:1909.13719) as kornia has it: two changes of magnitude 9 of 30. Kornia draws the
+    changes once for all that it is given, so it is given a few at a time."""
     try:
         from kornia.augmentation.auto import RandAugment
     except ImportError as error:
         raise GanfoldError('--augmentation randaugment needs one more package: pip install "ganfold[study]"') from error
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (), generator=random)))
-        changed: Tensor = RandAugment(n=2, m=9)((pixels[:, :3].expand(-1, 3, -1, -1) + 1) / 2)
+        change, colours = RandAugment(n=2, m=9), (pixels[:, :3].expand(-1, 3, -1, -1) + 1) / 2
+        changed = torch.cat([change(some) for some in torch.split(colours, ALIKE)])
     changed = changed.clamp(0, 1) * 2 - 1
     if pixels.shape[1] == 1:
         return changed.mean(1, keepdim=True)
