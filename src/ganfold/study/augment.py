@@ -21,10 +21,9 @@ from ganfold.study.gate import RATIOS, Trial, decide
 from ganfold.study.generators import GAN, sampled, seen, trained
 from ganfold.study.packing import Pack, pack, refuse
 from ganfold.study.parts import FLOOR, additions, groups, labelled, split
-from ganfold.study.selection import acceptance, select
+from ganfold.study.selection import acceptance, candidates, select
 
 VALIDATION = 0.2  # of the images: they judge, and neither generator nor selection sees them
-POOL, LEAST = 3, 60  # generated images to select from: of each that is wanted, and of a class at least
 MANY = 100_000  # files: from here on it is asked whether they are meant
 WORK = ".augment"  # in the output folder: hidden, so that no class is seen in it
 
@@ -143,7 +142,7 @@ def augment(
         say(f"Training {gan} on {len(fit):,} images; {len(validation):,} are kept to judge what it is worth.")
         how: dict[str, Any] = {"kimg": kimg, "minutes": minutes, "seed": seed, "flips": flips, "device": device}
         run = trained(images, fit, out / WORK / "generator", gan=gan, progress=progress, **how, **options)
-    pool = np.where(room > 0, np.maximum(POOL * room, LEAST), 0)
+    pool = candidates(room)
     say(f"Selecting among {pool.sum():,} generated images.")
     made, intended = sampled(run, images.classes, pool, seed)
     chosen = select(made, intended, images.images[fit], images.labels[fit], len(images.classes), seed=seed)

@@ -21,9 +21,8 @@ from ganfold.study.arms import ARMS, Replicate, baselines, plain
 from ganfold.study.classifiers import find, judged
 from ganfold.study.generators import sampled, trained
 from ganfold.study.parts import FLOOR, additions, labelled
-from ganfold.study.selection import acceptance, select
+from ganfold.study.selection import acceptance, candidates, select
 
-POOL, LEAST = 3, 60  # generated images to select from: of each that is wanted, and of a class at least
 SHOWN = 12  # images of a class in a picture of selected or rejected ones
 
 
@@ -127,7 +126,7 @@ def _generator(folder: Path, number: int) -> dict[str, Any]:
     )
     took = time.monotonic() - begun
     aim = wanted(settings, images, known)
-    pool = np.where(aim > 0, np.maximum(POOL * aim, LEAST), 0)
+    pool = candidates(aim)
     made, intended = sampled(made_by, images.classes, pool, seed)
     chosen = select(made, intended, images.images[known], labels[known], len(images.classes), seed=seed)
     kept = np.flatnonzero(chosen.kept & ~np.isin(intended, chosen.refused()))

@@ -17,6 +17,7 @@ from ganfold.metrics.manifold import manifold
 from ganfold.metrics.memorisation import copy_share, nearest, nearest_in_pixels, pixel_bank
 from ganfold.study.classifiers import COST, FEATURE_SIZE
 
+POOL, LEAST = 6, 60  # generated images to select from: of each that is wanted, and of a class at least
 FLOOR = 0.5  # agreement: a floor, not the top, since what is surest is what teaches least ...
 QUANTILE = 0.25  # ... or, where that is less, what three quarters of the class's own reals reach
 FOLDS = 3  # of the reals: each classifier is fitted without one of them
@@ -40,6 +41,11 @@ class Selection:
     def refused(self) -> list[int]:
         """The classes whose images are too much alike."""
         return [label for label, found in self.classes.items() if found["variety"] < VARIETY]
+
+
+def candidates(wanted: np.ndarray) -> np.ndarray:
+    """How many images to make of each class, so that so many (K,) may pass; none where none are wanted."""
+    return np.where(wanted > 0, np.maximum(POOL * wanted, LEAST), 0)
 
 
 def select(
