@@ -252,7 +252,7 @@ class Study:
     """Measure whether generated images help a classifier on these images: arms, controls, replicates, a report."""
 
     data: Annotated[str, tyro.conf.Positional]  # images with classes: a folder, zip, .npz, parquet, or a bundled set
-    out: Path  # a new folder; the same command goes on in it
+    out: Path  # a new folder; the same command goes on in it, one with more replicates or classifiers adds them
     replicates: int = 8  # below 8 nothing is claimed
     classifiers: tuple[Literal["cnn", "features"], ...] = ("cnn", "features")  # a CNN from scratch, ImageNet features
     gan: str = "rsgan"  # a new generator for each replicate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import joblib
 import numpy as np
 import pytest
 from blobs import blobs
-from sklearn.naive_bayes import GaussianNB
+from sklearn.naive_bayes import BernoulliNB, GaussianNB
 
 import ganfold
 from ganfold.errors import GanfoldError
@@ -98,6 +99,23 @@ def test_the_same_call_does_nothing_anew_and_another_is_refused(
     assert (out / "report.html").read_text() == page
     with pytest.raises(GanfoldError, match="was begun with ratio = 1.0 and you ask for 2"):
         study(many, out, ratio=2, **TINY)  # type: ignore[arg-type]
+
+
+def test_replicates_and_classifiers_can_be_added(done: tuple[Study, Path], many: Path, tmp_path: Path) -> None:
+    found, before = done
+    out = tmp_path / "out"
+    shutil.copytree(before, out)
+    old = {path.name: path.stat().st_mtime_ns for path in (out / "jobs").iterdir()}
+    more = TINY | {"replicates": 3, "classifiers": (GaussianNB, BernoulliNB)}
+    with pytest.MonkeyPatch.context() as patch:
+        lenient(patch)
+        again = study(many, out, **more)  # type: ignore[arg-type]
+    assert old.items() <= {path.name: path.stat().st_mtime_ns for path in (out / "jobs").iterdir()}.items()
+    if again.best["GaussianNB"] == found.best["GaussianNB"]:
+        mine = [row for row in again.rows if row.classifier == "GaussianNB"]
+        assert [row.each[:2] for row in mine] == [row.each for row in found.rows]
+    assert set(again.verdicts) == {"GaussianNB", "BernoulliNB"}
+    assert all(len(row.each) == 3 for row in again.rows)
 
 
 def test_a_job_that_is_lost_is_done_again_and_gives_the_same(done: tuple[Study, Path], many: Path) -> None:

@@ -56,7 +56,8 @@ def study(
 
     Test and validation images are set aside first. A replicate draws images of the rest anew and trains a new
     generator on them; all arms of it share the images and the classifier's seed. The work goes through joblib, so its
-    backends carry it; the same call again goes on where it was stopped.
+    backends carry it; the same call again goes on where it was stopped, and one with more replicates or other
+    classifiers adds them.
 
     Args:
         data: images with classes; see `ganfold.data.load`.
@@ -122,13 +123,13 @@ def study(
 
 
 def _begin(out: Path, settings: Settings, images: ImageSet, classifiers: list[str]) -> dict[str, np.ndarray]:
-    """Claim the folder; the parts, split once."""
+    """Claim the folder; the parts, split once. More replicates or other classifiers are more jobs of the same study."""
     mine = out / "settings.json"
     content = settings_of(settings, images.fingerprint, classifiers)
     if mine.exists():
         before = read_json(mine)
         for name, value in content.items():
-            if before.get(name) != value:
+            if name not in ("replicates", "classifiers") and before.get(name) != value:
                 raise GanfoldError(
                     f"{out} was begun with {name} = {before.get(name)} and you ask for {value}: give the old value to "
                     "go on, or another --out"
@@ -143,6 +144,8 @@ def _begin(out: Path, settings: Settings, images: ImageSet, classifiers: list[st
         _refuse(settings, images, parts)
         write_json(mine, content)
         write_atomically(out / "parts.npz", lambda temporary: _save(temporary, parts))
+    elif read_json(mine) != content:
+        write_json(mine, content)
     with np.load(out / "parts.npz") as saved:
         return dict(saved)
 
