@@ -78,3 +78,13 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(GanfoldError, match="cannot write"):
         checkpoint.save(tmp_path / "file", 1, TENSORS, STATE)
+
+
+def test_weights_of_another_network_are_refused_in_a_sentence() -> None:
+    ours = torch.nn.Linear(2, 3)
+    weights = torch.nn.Linear(2, 3).state_dict()
+    checkpoint.restore(ours, weights)
+    assert torch.equal(ours.weight, weights["weight"])
+    for other in (torch.nn.Linear(2, 4), torch.nn.Sequential(ours)):
+        with pytest.raises(GanfoldError, match="not those that this version of ganfold builds"):
+            checkpoint.restore(ours, other.state_dict())

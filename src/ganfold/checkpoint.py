@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganfold.errors import GanfoldError
 from ganfold.files import write_atomically
@@ -91,3 +91,18 @@ def _errno(message: str) -> int:
     """The number in Rust's "... (os error 28)"; 5, an I/O error, where there is none."""
     _, found, rest = message.rpartition("os error ")
     return int(rest.split(")")[0]) if found else 5
+
+
+def restore(network: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Load a network's weights.
+
+    Raises:
+        GanfoldError: they are another network's, as after a change of ganfold.
+    """
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise GanfoldError(
+            "this checkpoint's networks are not those that this version of ganfold builds: use the version that "
+            "config.json of the run names, or train anew into another folder"
+        ) from error

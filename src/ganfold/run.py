@@ -70,13 +70,14 @@ class Run:
         """The GAN with its averaged generator, on the CPU, in evaluation mode.
 
         Raises:
-            GanfoldError: there is no checkpoint yet, or it is damaged.
+            GanfoldError: there is no checkpoint yet, or it is damaged, or of other networks.
         """
         _, tensors, _ = self._loaded
         gan = build(self.config)
-        gan.load_state_dict(
+        checkpoint.restore(
+            gan,
             {n.removeprefix("gan."): t for n, t in tensors.items() if n.startswith("gan.")}
-            | {n.removeprefix("average."): t for n, t in tensors.items() if n.startswith("average.")}
+            | {n.removeprefix("average."): t for n, t in tensors.items() if n.startswith("average.")},
         )
         return gan.eval().requires_grad_(False)
 

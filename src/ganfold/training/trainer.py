@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ganfold.checkpoint import restore
 from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError
 from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Terms
@@ -212,9 +213,9 @@ class Trainer:
 
     def load(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Go on from another trainer's `state`."""
-        self.gan.load_state_dict(_below("gan.", tensors))
+        restore(self.gan, _below("gan.", tensors))
         for name, average in self.averages.items():
-            average.network.load_state_dict(_below(f"average.{name}.", tensors))
+            restore(average.network, _below(f"average.{name}.", tensors))
         for name, optimizer in self.gan.optimizers.items():
             moments: dict[int, dict[str, Tensor]] = {}
             for key, value in _below(f"optimizer.{name}.", tensors).items():
