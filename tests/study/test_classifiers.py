@@ -77,6 +77,8 @@ def test_added_images_fill_half_a_batch_at_most_and_weigh_less() -> None:
     assert _weighted(few, Recipe())[1][25:].tolist() == [0.5] * 5
     assert _drawn(few, Recipe(balanced=True))[1].tolist() == pytest.approx([1 / 3] * 3, abs=0.02)
     assert _drawn(Training(images, labels, 3), Recipe())[2] == 0
+    withheld = _drawn(Training(images[:20], labels[:20], 3), Recipe(adjusted=True))[1]
+    assert withheld.tolist() == pytest.approx([0.5, 0.5, 1])  # whose logarithm shifts nothing
     shown, (answers, weights) = _views(few, CLASSICAL, 0), _weighted(few, CLASSICAL)
     assert [len(part) for part in shown] == [100, 20]
     assert answers.tolist() == labels.tolist() * 4 + [2] * 20

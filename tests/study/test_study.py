@@ -16,7 +16,8 @@ from sklearn.naive_bayes import BernoulliNB, GaussianNB
 import ganfold
 from ganfold.errors import GanfoldError
 from ganfold.metrics.features import extractor
-from ganfold.study.conclusions import Study, _worth
+from ganfold.study.conclusions import Study, _verdict, _worth
+from ganfold.study.statistics import family
 from ganfold.study.study import study
 
 TINY = {
@@ -160,6 +161,16 @@ def test_a_withheld_class_that_the_generator_knows_is_learnt_from_generated_imag
     shuffled = next(control for control in found.controls if control.name.startswith("GAN, labels at random"))
     assert shuffled.mean < gain.mean
     assert any("The classifiers were shown no image of blue" in note for note in found.notes)
+
+
+def test_a_gain_that_real_copies_give_too_is_no_evidence() -> None:
+    base, up, noisy = [0.7] * 8, [0.72 + n / 1000 for n in range(8)], [0.75, 0.7] * 4
+    curve = {"worth": 5.0, "most": 10.0}
+    for copies, words in ((base, "helps: +2.4 points"), (noisy, "no evidence: +2.4 points")):
+        found, against = family({"gain": (up, base)})[0], family({"copies": (up, copies)})[0]
+        assert _verdict(found, against, curve).startswith(words)
+    assert _verdict(found, against, curve).endswith("to them")
+    assert _verdict(family({"loss": (base, up)})[0], against, curve).startswith("harms: -2.4 points")
 
 
 def test_worth_in_real_images_by_hand() -> None:

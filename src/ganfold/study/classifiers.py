@@ -204,8 +204,8 @@ def _drawn(training: Training, recipe: Recipe) -> tuple[list[Tensor], Tensor, in
     for (labels, weight), chance, many in zip(parts, chances, (BATCH - added, added), strict=True):
         if many:
             prior += weight * many * np.bincount(labels, chance / chance.sum(), training.classes)
-    prior /= prior.sum()
-    return chances, torch.from_numpy(prior.clip(1e-3 / training.classes)).float(), added
+    prior = np.where(prior > 0, prior / prior.sum(), 1.0)  # a class that is never seen is not adjusted for
+    return chances, torch.from_numpy(prior).float(), added
 
 
 def _features(training: Training, recipe: Recipe, test: np.ndarray, seed: int) -> np.ndarray:

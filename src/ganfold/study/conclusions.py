@@ -109,13 +109,17 @@ def concluded(
 
     primary = compared(best, [("GAN", "")])
     controls = [found for name in best for found in compared([name], CONTROLS)]
+    copying = [found for found in controls if found.name.startswith("GAN minus real copies")]
     exchange = {name: _exchange(table, name, base) for name, base in best.items()}
     labels, count = np.asarray(images.labels), len(images.classes)
     counts = {part: np.bincount(labels[of], minlength=count).tolist() for part, of in parts.items()}
     counts["of a replicate, for classifiers"], counts["for the generator"] = made[0]["shown"], made[0]["known"]
     return Study(
         classes=list(images.classes),
-        verdicts={name: _verdict(found, exchange[name]) for name, found in zip(best, primary, strict=True)},
+        verdicts={
+            name: _verdict(found, against, exchange[name])
+            for name, found, against in zip(best, primary, copying, strict=True)
+        },
         best=best,
         rows=list(table.values()),
         primary=primary,
@@ -123,7 +127,7 @@ def concluded(
         exchange=exchange,
         selection=_selection(made),
         counts=counts,
-        notes=_notes(settings, primary, controls, made, images),
+        notes=_notes(settings, controls, made, images),
         protocol={
             "images": f"{images.source}, {len(images):,} of {images.resolution} px",
             "fingerprint": images.fingerprint,
@@ -195,12 +199,15 @@ def _worth(x: np.ndarray, y: np.ndarray, level: float) -> float:
     return float(np.interp(level, rising[above - 1 : above + 1], x[above - 1 : above + 1]))
 
 
-def _verdict(found: Difference, exchange: dict[str, Any]) -> str:
-    said = shown(found).partition(": ")[2]
+def _verdict(found: Difference, copying: Difference, exchange: dict[str, Any]) -> str:
+    """It helps if it beats the best baseline, and as many real images once more in the generated ones' place."""
+    said, against = (shown(difference).partition(": ")[2] for difference in (found, copying))
     if found.verdict is None:
         return f"no claim from {len(found.each)} replicates, {REPLICATES} are the least; {said}"
     if found.verdict != "helps":
         return f"{found.verdict}: {said}"
+    if copying.verdict != "helps":
+        return f"no evidence: {said}, but as many real images once more may do the same: {against} to them"
     beyond = "at least " if exchange["worth"] >= exchange["most"] else "about "
     return f"helps: {said}; worth {beyond}{exchange['worth']:.0f} more real images"
 
@@ -217,7 +224,6 @@ def _selection(made: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _notes(
     settings: Settings,
-    primary: list[Difference],
     controls: list[Difference],
     made: list[dict[str, Any]],
     images: ImageSet,
@@ -226,10 +232,6 @@ def _notes(
     by_name = {found.name: found for found in controls}
     if any(found.verdict == "helps" for name, found in by_name.items() if name.startswith("GAN, labels at random")):
         notes.append("Images with labels at random win, which they cannot: something is wrong with this study.")
-    copying = [found for name, found in by_name.items() if name.startswith("GAN minus real copies")]
-    for found, against in zip(primary, copying, strict=True):
-        if found.verdict == "helps" and against.verdict == "no evidence":
-            notes.append(f"{found.name}: as many real images once more do no worse, so the gain may be mere weight.")
     if settings.withhold:
         notes.append(f"The classifiers were shown no image of {settings.withhold}: a control that must help.")
     for label, name in enumerate(images.classes):
