@@ -151,7 +151,10 @@ def augment(
     kept = np.flatnonzero(chosen.kept & ~np.isin(intended, refused))
     gate: dict[str, list[float]] = {}
     if not len(kept):
-        ratio, reason = 0.0, "Nothing is added: no generated image passed the selection."
+        reason = (
+            "Nothing is added: no generated image passed the selection; a longer training may mend that, by --kimg."
+        )
+        ratio = 0.0
     elif ratio is None:
         recipe = Recipe("classical", flips, balanced=True)
         trial = Trial(images, fit, validation, made[kept], intended[kept], factor, recipe, steps, device, seed)

@@ -245,7 +245,8 @@ def _notes(
             )
     if none := sum(not found["kept"] for found in made):
         notes.append(
-            f"In {none} of {len(made)} replicates no generated image passed: there the GAN's arm is the baseline."
+            f"In {none} of {len(made)} replicates no generated image passed: there the GAN's arm is the baseline; a "
+            "longer training may mend that, by --kimg."
         )
     notes.append(
         "Replicates draw from one training part and share one test part, so they overlap: the intervals hold for other "
