@@ -151,9 +151,7 @@ def augment(
     kept = np.flatnonzero(chosen.kept & ~np.isin(intended, refused))
     gate: dict[str, list[float]] = {}
     if not len(kept):
-        reason = (
-            "Nothing is added: no generated image passed the selection; a longer training may mend that, by --kimg."
-        )
+        reason = "Nothing is added: no generated image passed the selection; more --kimg may mend that."
         ratio = 0.0
     elif ratio is None:
         recipe = Recipe("classical", flips, balanced=True)
