@@ -272,6 +272,9 @@ def _svm(train: np.ndarray, test: np.ndarray, answers: np.ndarray) -> np.ndarray
     from sklearn.model_selection import GridSearchCV
     from sklearn.svm import LinearSVC
 
+    if len(train) < train.shape[1]:  # its weights are sums of training rows: turned into their span, nothing is lost
+        span = np.linalg.qr(train.T)[0]
+        train, test = train @ span, test @ span
     search = GridSearchCV(LinearSVC(dual=True, max_iter=1000, random_state=0), {"C": COSTS}, cv=FOLDS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # of a C that cross-validation passes over
