@@ -25,7 +25,7 @@ from ganfold.run import Run, build
 
 SIDE = 4  # of the grid that each layer's map is pooled to
 POOL, TEST = 2_000, 1_000  # images at most that labels are drawn from, and that are classified
-COSTS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # C of the SVM that cross-validation chooses from
+COSTS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # C of the SVM that cross-validation chooses from
 FOLDS = 3
 NEIGHBOURS = 5
 COMPONENTS = 64  # of PCA
@@ -275,7 +275,7 @@ def _svm(train: np.ndarray, test: np.ndarray, answers: np.ndarray) -> np.ndarray
     if len(train) < train.shape[1]:  # its weights are sums of training rows: turned into their span, nothing is lost
         span = np.linalg.qr(train.T)[0]
         train, test = train @ span, test @ span
-    search = GridSearchCV(LinearSVC(dual=True, max_iter=1000, random_state=0), {"C": COSTS}, cv=FOLDS)
+    search = GridSearchCV(LinearSVC(dual=True, max_iter=200, random_state=0), {"C": COSTS}, cv=FOLDS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # of a C that cross-validation passes over
         found: np.ndarray = search.fit(train, answers).predict(test)
