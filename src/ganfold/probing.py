@@ -130,7 +130,7 @@ def probe(
         "draws": draws,
         "seed": seed,
         "classifier": f"linear SVM, squared hinge loss, standardised features, C of {COSTS} by {FOLDS}-fold "
-        "cross-validation",
+        "cross-validation on the first draw",
         "features of D": int(found["this D"][0].shape[1]),
         "checkpoint": run.checkpoint,
         "ganfold": ganfold.__version__,
@@ -244,15 +244,20 @@ def _row(
     features: list[np.ndarray],
     answers: list[np.ndarray],
     chosen: list[list[np.ndarray]],
-    predict: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+    choose: Callable[[np.ndarray, np.ndarray], Any],
 ) -> Row:
+    """`choose`: from images and answers of the first draw, the classifier that is then fitted to each draw."""
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.metrics import balanced_accuracy_score
 
-    train, test = features
-    found = [
-        [balanced_accuracy_score(answers[1], predict(*_standardised(train[r], test), answers[0][r])) for r in some]
-        for some in chosen
-    ]
+    found = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of a C that cross-validation passes over
+        for draws in chosen:
+            views = [_standardised(features[0][rows], features[1]) for rows in draws]
+            model = choose(views[0][0], answers[0][draws[0]])
+            said = [model.fit(x, answers[0][r]).predict(test) for (x, test), r in zip(views, draws, strict=True)]
+            found.append([balanced_accuracy_score(answers[1], answer) for answer in said])
     return Row(name, [float(np.mean(f)) for f in found], [float(np.std(f, ddof=len(f) > 1)) for f in found])
 
 
@@ -267,26 +272,18 @@ def _standardised(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.n
     return rotation.transform(train), rotation.transform(test)
 
 
-def _svm(train: np.ndarray, test: np.ndarray, answers: np.ndarray) -> np.ndarray:
-    from sklearn.exceptions import ConvergenceWarning
+def _svm(train: np.ndarray, answers: np.ndarray) -> Any:
     from sklearn.model_selection import GridSearchCV
     from sklearn.svm import LinearSVC
 
-    if len(train) < train.shape[1]:  # its weights are sums of training rows: turned into their span, nothing is lost
-        span = np.linalg.qr(train.T)[0]
-        train, test = train @ span, test @ span
-    search = GridSearchCV(LinearSVC(dual=True, max_iter=200, random_state=0), {"C": COSTS}, cv=FOLDS)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # of a C that cross-validation passes over
-        found: np.ndarray = search.fit(train, answers).predict(test)
-    return found
+    search = GridSearchCV(LinearSVC(dual=True, max_iter=200, random_state=0), {"C": COSTS}, cv=FOLDS, refit=False)
+    return search.estimator.set_params(**search.fit(train, answers).best_params_)
 
 
-def _neighbours(train: np.ndarray, test: np.ndarray, answers: np.ndarray) -> np.ndarray:
+def _neighbours(train: np.ndarray, answers: np.ndarray) -> Any:
     from sklearn.neighbors import KNeighborsClassifier
 
-    found: np.ndarray = KNeighborsClassifier(NEIGHBOURS).fit(train, answers).predict(test)
-    return found
+    return KNeighborsClassifier(NEIGHBOURS)
 
 
 def _scaled(images: np.ndarray) -> Tensor:
