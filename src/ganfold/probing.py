@@ -25,7 +25,7 @@ from ganfold.run import Run, build
 
 SIDE = 4  # of the grid that each layer's map is pooled to
 POOL, TEST = 2_000, 1_000  # images at most that labels are drawn from, and that are classified
-COSTS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # C of the SVM that cross-validation chooses from
+COSTS = (1e-5, 1e-4, 1e-3, 1e-2)  # C of the SVM that cross-validation chooses from
 FOLDS = 3
 NEIGHBOURS = 5
 COMPONENTS = 64  # of PCA
