@@ -5,40 +5,25 @@ from __future__ import annotations
 import csv
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from blobs import blobs
+from blobs import blobs, lenient
 from PIL import Image
 
 import ganfold
 from ganfold import data as ganfold_data
 from ganfold.cli import main
 from ganfold.errors import GanfoldError
-from ganfold.metrics.features import extractor
 from ganfold.study.augment import WORK, augment
 from ganfold.study.gate import PAIRS, RATIOS, decide
 
 TINY = {"kimg": 0.2, "batch": 8, "resolution": 16, "steps": 4, "progress": False, "device": "cpu"}
 
 
-def everything(features: Any, *_: Any) -> Any:
-    return np.ones(len(features), np.float32), np.ones(len(features), bool), [1.0]
-
-
-def no_copies(made: np.ndarray, *_: Any) -> Any:
-    return np.zeros(len(made), bool), np.ones(len(made), np.float32)
-
-
-@pytest.fixture
-def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After 200 images a generator makes nothing that would pass."""
-    monkeypatch.setattr("ganfold.study.selection._agreement", everything)
-    monkeypatch.setattr("ganfold.study.selection._copied", no_copies)
-    monkeypatch.setattr("ganfold.study.selection.VARIETY", 0.0)
-    monkeypatch.setattr("ganfold.study.selection._inside", lambda made, _: np.ones(len(made), bool))
-    monkeypatch.setattr("ganfold.study.selection.efficientnet", lambda _: extractor("pixels"))
+@pytest.fixture(name="lenient")
+def _lenient(monkeypatch: pytest.MonkeyPatch) -> None:
+    lenient(monkeypatch)
 
 
 @pytest.fixture(scope="module")

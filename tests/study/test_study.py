@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import joblib
 import numpy as np
 import pytest
-from blobs import blobs
+from blobs import blobs, lenient, saved
 from sklearn.naive_bayes import BernoulliNB, GaussianNB
 
 import ganfold
 from ganfold.errors import GanfoldError
-from ganfold.metrics.features import extractor
 from ganfold.study.conclusions import Study, _verdict, _worth
 from ganfold.study.statistics import family
 from ganfold.study.study import study
@@ -38,22 +36,7 @@ TINY = {
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """80, 80 and 60 images of three classes."""
-    images, labels = blobs((80, 80, 60))
-    path = tmp_path_factory.mktemp("many") / "many.npz"
-    np.savez(path, images=images, labels=labels, classes=["red", "green", "blue"])
-    return path
-
-
-def everything(features: Any, *_: Any) -> Any:
-    return np.ones(len(features), np.float32), np.ones(len(features), bool), [1.0]
-
-
-def lenient(patch: pytest.MonkeyPatch) -> None:
-    """After 50 images a generator makes nothing that would pass."""
-    patch.setattr("ganfold.study.selection._agreement", everything)
-    patch.setattr("ganfold.study.selection.VARIETY", 0.0)
-    patch.setattr("ganfold.study.selection._inside", lambda made, _: np.ones(len(made), bool))
-    patch.setattr("ganfold.study.selection.efficientnet", lambda _: extractor("pixels"))
+    return saved(tmp_path_factory.mktemp("many") / "many.npz", (80, 80, 60))
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError
 from ganfold.files import read_json, write_json
 from ganfold.run import Run
+from ganfold.study.claim import claim
 from ganfold.study.classifiers import STEPS, Recipe
 from ganfold.study.folder import GENERATED, write_folder
 from ganfold.study.gate import RATIOS, Trial, decide
@@ -111,7 +113,8 @@ def augment(
     if ratio is not None and not ratio >= 0:
         raise GanfoldError(f"--ratio must be 0 or more, not {ratio}")
     refuse(format)
-    out, say = Path(out), print if progress else _silent
+    out = Path(out)
+    say: Callable[[str], Any] = print if progress else lambda _: None
     run = Run(run) if isinstance(run, str | Path) else run
     images = _images(data, run, resolution, progress)
     assert images.labels is not None
@@ -122,7 +125,7 @@ def augment(
         "factor": factor, "ratio": ratio, "group": group, "resolution": images.resolution, "flips": flips,
         "seed": seed, "steps": steps, "format": format, "options": options,
     }  # fmt: skip
-    _claim(out, asked)
+    claim(out, out / WORK / "asked.json", asked, lambda path: path.name == WORK)
     if (out / "augmentation.json").exists():
         say(f"{out} is done: for another seed or ratio give another --out.")
         return Augmentation(**read_json(out / "augmentation.json"))
@@ -148,7 +151,7 @@ def augment(
     chosen = select(made, intended, images.images[fit], images.labels[fit], len(images.classes), seed=seed)
     refused = chosen.refused()
     notes += [f"The class {images.classes[label]} gets none: its images are too much alike." for label in refused]
-    kept = np.flatnonzero(chosen.kept & ~np.isin(intended, refused))
+    kept = chosen.usable(intended)
     gate: dict[str, list[float]] = {}
     if not len(kept):
         reason = "Nothing is added: no generated image passed the selection; more --kimg may mend that."
@@ -228,21 +231,6 @@ def _parts(images: ImageSet, run: Run | None, group: str | None, seed: int) -> t
     return np.flatnonzero(known), np.flatnonzero(~known)
 
 
-def _claim(out: Path, asked: dict[str, Any]) -> None:
-    """Refuse a folder that holds something else."""
-    ours = out / WORK / "asked.json"
-    if ours.exists():
-        before = read_json(ours)
-        for name, value in asked.items():
-            if before.get(name) != value:
-                raise GanfoldError(
-                    f"{out} was begun with {name} = {before.get(name)} and you ask for {value}: give the old value to "
-                    "go on, or another --out"
-                )
-    elif out.is_file() or (out.is_dir() and any(path.name != WORK for path in out.iterdir())):
-        raise GanfoldError(f"{out} is not empty: give --out a new folder")
-
-
 def _refuse(images: ImageSet, counts: np.ndarray, room: np.ndarray, yes: bool) -> None:
     if (counts < FLOOR).all():
         raise GanfoldError(f"no class of {images.source} has {FLOOR} images, the least that a generator can learn from")
@@ -266,7 +254,3 @@ def _shortage(images: ImageSet, wanted: np.ndarray, added: np.ndarray) -> list[s
 
 def _percent(value: float) -> str:
     return f"{100 * value:.1f}"
-
-
-def _silent(_: str) -> None:
-    pass

@@ -129,7 +129,7 @@ def _generator(folder: Path, number: int) -> dict[str, Any]:
     pool = candidates(aim)
     made, intended = sampled(made_by, images.classes, pool, seed)
     chosen = select(made, intended, images.images[known], labels[known], len(images.classes), seed=seed)
-    kept = np.flatnonzero(chosen.kept & ~np.isin(intended, chosen.refused()))
+    kept = chosen.usable(intended)
     if number == 0:
         _show(folder / "selected.png", made, intended, np.flatnonzero(chosen.kept))
         _show(folder / "rejected.png", made, intended, np.flatnonzero(~chosen.kept))

@@ -42,6 +42,10 @@ class Selection:
         """The classes whose images are too much alike."""
         return [label for label, found in self.classes.items() if found["variety"] < VARIETY]
 
+    def usable(self, intended: np.ndarray) -> np.ndarray:
+        """The images that were kept, of classes that are not refused: int64, ascending."""
+        return np.flatnonzero(self.kept & ~np.isin(intended, self.refused()))
+
 
 def candidates(wanted: np.ndarray) -> np.ndarray:
     """How many images to make of each class, so that so many (K,) may pass; none where none are wanted."""

@@ -13,6 +13,7 @@ from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError, did_you_mean
 from ganfold.files import read_json, write_atomically, write_json
 from ganfold.study.arms import ARMS, baselines
+from ganfold.study.claim import claim
 from ganfold.study.classifiers import STEPS, find
 from ganfold.study.conclusions import Study, concluded
 from ganfold.study.generators import GAN, KIMG
@@ -82,7 +83,8 @@ def study(
     Raises:
         GanfoldError: no classes, too few images, or `out` holds something else.
     """
-    out, say = Path(out), print if progress else _silent
+    out = Path(out)
+    say: Callable[[str], Any] = print if progress else lambda _: None
     if replicates < 1 or not 0 < share < 1 or not ratio > 0:
         raise GanfoldError("--replicates must be 1 or more, --share between 0 and 1, and --ratio above 0")
     own = {_name(c): (None if isinstance(c, str) else c) for c in classifiers}
@@ -102,7 +104,6 @@ def study(
         str(devices.choose(device)), options,
     )  # fmt: skip
     parts = _begin(out, settings, images, list(own))
-    _refuse(settings, images, parts)
 
     recipes = baselines(augmentation, flips)
     if any(callable(c) and not hasattr(c(), "predict_proba") for c in classifiers):
@@ -126,28 +127,22 @@ def _begin(out: Path, settings: Settings, images: ImageSet, classifiers: list[st
     """Claim the folder; the parts, split once. More replicates or other classifiers are more jobs of the same study."""
     mine = out / "settings.json"
     content = settings_of(settings, images.fingerprint, classifiers)
-    if mine.exists():
-        before = read_json(mine)
-        for name, value in content.items():
-            if name not in ("replicates", "classifiers") and before.get(name) != value:
-                raise GanfoldError(
-                    f"{out} was begun with {name} = {before.get(name)} and you ask for {value}: give the old value to "
-                    "go on, or another --out"
-                )
-    elif out.is_file() or (out.is_dir() and any(path.suffix != ".tmp" for path in out.iterdir())):
-        raise GanfoldError(f"{out} is not empty: give --out a new folder")
-    if not (out / "parts.npz").exists():
+    claim(out, mine, content, lambda path: path.suffix == ".tmp", more=("replicates", "classifiers"))
+    file = out / "parts.npz"
+    if file.exists():
+        with np.load(file) as saved:
+            parts = dict(saved)
+    else:
         labels, together = np.asarray(images.labels), groups(images, settings.group)
         rest, test = split(labels, together, TEST, settings.seed)
         training, validation = split(labels[rest], together[rest], VALIDATION, settings.seed)
         parts = {"test": test, "validation": rest[validation], "training": rest[training]}
-        _refuse(settings, images, parts)
+    _refuse(settings, images, parts)
+    if not mine.exists() or read_json(mine) != content:
         write_json(mine, content)
-        write_atomically(out / "parts.npz", lambda temporary: _save(temporary, parts))
-    elif read_json(mine) != content:
-        write_json(mine, content)
-    with np.load(out / "parts.npz") as saved:
-        return dict(saved)
+    if not file.exists():
+        write_atomically(file, lambda temporary: _save(temporary, parts))
+    return parts
 
 
 def _save(file: Path, parts: dict[str, np.ndarray]) -> None:
@@ -187,7 +182,3 @@ def _best(out: Path, classifier: str, recipes: list[str], replicates: int) -> st
 
 def _name(classifier: str | Callable[[], Any]) -> str:
     return classifier if isinstance(classifier, str) else getattr(classifier, "__name__", type(classifier).__name__)
-
-
-def _silent(_: str) -> None:
-    pass
