@@ -93,8 +93,8 @@ def _errno(message: str) -> int:
     return int(rest.split(")")[0]) if found else 5
 
 
-def restore(network: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Load a network's weights.
+def restore(network: nn.Module, tensors: dict[str, Tensor], whose: str | Path = "this checkpoint") -> None:
+    """Load a network's weights, and name `whose` they are if they do not fit.
 
     Raises:
         GanfoldError: they are another network's, as after a change of ganfold.
@@ -103,6 +103,6 @@ def restore(network: nn.Module, tensors: dict[str, Tensor]) -> None:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         raise GanfoldError(
-            "this checkpoint's networks are not those that this version of ganfold builds: use the version that "
+            f"the networks of {whose} are not those that this version of ganfold builds: use the version that "
             "config.json of the run names, or train anew into another folder"
         ) from error

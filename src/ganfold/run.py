@@ -78,6 +78,7 @@ class Run:
             gan,
             {n.removeprefix("gan."): t for n, t in tensors.items() if n.startswith("gan.")}
             | {n.removeprefix("average."): t for n, t in tensors.items() if n.startswith("average.")},
+            self.path,
         )
         return gan.eval().requires_grad_(False)
 

@@ -170,7 +170,7 @@ def test_refusals_are_sentences(photos: Path, coloured: Path, tmp_path: Path) ->
     np.savez(few, images=images, labels=labels)
     with pytest.raises(GanfoldError, match="no class of .* has 20 images"):
         augment(few, tmp_path / "d", **TINY)
-    assert not any((tmp_path / name).exists() for name in "ad")
+    assert not any((tmp_path / name).exists() for name in "abcd")
 
 
 def test_both_verbs_stand_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -172,9 +172,11 @@ def test_refusals_are_sentences(many: Path, tmp_path: Path) -> None:
         ({"few": 59}, "the class blue of .* is too small for a study: .* and 59 are to be drawn"),
         ({"share": 1.5}, "--share between 0 and 1"),
         ({"classifiers": ("svm",)}, "there is no classifier 'svm'"),
+        ({"gan": "dcgan"}, "dcgan takes no labels"),
     ):
         with pytest.raises(GanfoldError, match=words):
             study(many, tmp_path / "out", **TINY | change)  # type: ignore[arg-type]
+        assert not (tmp_path / "out").exists()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
     with pytest.raises(GanfoldError, match="full is not empty"):

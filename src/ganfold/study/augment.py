@@ -20,7 +20,7 @@ from ganfold.study.claim import claim
 from ganfold.study.classifiers import STEPS, Recipe
 from ganfold.study.folder import GENERATED, write_folder
 from ganfold.study.gate import RATIOS, Trial, decide
-from ganfold.study.generators import GAN, sampled, seen, trained
+from ganfold.study.generators import GAN, learns_classes, sampled, seen, trained
 from ganfold.study.packing import Pack, pack, refuse
 from ganfold.study.parts import FLOOR, additions, groups, labelled, split
 from ganfold.study.selection import acceptance, candidates, select
@@ -113,6 +113,7 @@ def augment(
     if ratio is not None and not ratio >= 0:
         raise GanfoldError(f"--ratio must be 0 or more, not {ratio}")
     refuse(format)
+    learns_classes(gan)
     out = Path(out)
     say: Callable[[str], Any] = print if progress else lambda _: None
     run = Run(run) if isinstance(run, str | Path) else run

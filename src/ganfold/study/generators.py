@@ -11,7 +11,7 @@ import numpy as np
 from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError
 from ganfold.files import write_atomically
-from ganfold.gans import find
+from ganfold.gans import contract, find
 from ganfold.run import Run
 from ganfold.training.plan import plan
 from ganfold.training.train import train
@@ -20,6 +20,18 @@ GAN = "rsgan"
 KIMG = 40.0  # a budget in images and not in minutes: the same seed then makes the same files
 OPTIONS: dict[str, dict[str, Any]] = {"rsgan": {"labels": True}, "cgan": {"width": 32}}
 RAMP = 0.2  # of the budget, over which r3gan lets the labels in
+
+
+def learns_classes(gan: str) -> type[contract.GAN]:
+    """The GAN of this name.
+
+    Raises:
+        GanfoldError: there is none, or it takes no labels.
+    """
+    kind = find(gan)
+    if not kind.conditional and not hasattr(kind.config_class, "labels"):
+        raise GanfoldError(f"{gan} takes no labels, so its images have no class: give --gan rsgan, r3gan or cgan")
+    return kind
 
 
 def trained(
@@ -45,10 +57,7 @@ def trained(
         kimg, minutes: the budget [40 kimg].
         options: of the GAN, over what is chosen here.
     """
-    kind = find(gan)
-    known = {field.name for field in fields(kind.config_class)}
-    if gan != "cgan" and "labels" not in known:
-        raise GanfoldError(f"{gan} takes no labels, so its images have no class: give --gan rsgan, r3gan or cgan")
+    known = {field.name for field in fields(learns_classes(gan).config_class)}
     source = folder / "images.npz"
     if not source.exists():
         assert images.labels is not None

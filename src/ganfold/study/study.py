@@ -16,7 +16,7 @@ from ganfold.study.arms import ARMS, baselines
 from ganfold.study.claim import claim
 from ganfold.study.classifiers import STEPS, find
 from ganfold.study.conclusions import Study, concluded
-from ganfold.study.generators import GAN, KIMG
+from ganfold.study.generators import GAN, KIMG, learns_classes
 from ganfold.study.jobs import Job, Settings, path, rows, run, settings_of, wanted
 from ganfold.study.parts import FLOOR, groups, labelled, split
 from ganfold.study.report import write_report
@@ -87,6 +87,7 @@ def study(
     say: Callable[[str], Any] = print if progress else lambda _: None
     if replicates < 1 or not 0 < share < 1 or not ratio > 0:
         raise GanfoldError("--replicates must be 1 or more, --share between 0 and 1, and --ratio above 0")
+    learns_classes(gan)
     own = {_name(c): (None if isinstance(c, str) else c) for c in classifiers}
     for classifier in classifiers:
         find(classifier)
