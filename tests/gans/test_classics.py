@@ -19,7 +19,7 @@ from ganfold.cli import main
 from ganfold.data import ImageSet, load
 from ganfold.gans import find, noise
 from ganfold.gans.contract import GAN, Batch, Shape
-from ganfold.gans.infogan import InfoGAN
+from ganfold.gans.infogan import InfoGAN, mutual_information
 from ganfold.gans.losses import LOSSES
 from ganfold.run import Run, as_frequent_as, class_rows
 from ganfold.sampling import class_folders
@@ -251,6 +251,32 @@ def test_q_learns_to_read_the_codes_of_a_planted_g() -> None:
     _, codes = gan.codes(batch["z"])
     _, _, means = gan.read(batch["fake"])
     assert np.corrcoef(means[:, 0].detach(), codes[:, 0])[0, 1] > 0.8
+
+
+def test_the_information_of_categories_that_agree_is_that_of_one() -> None:
+    sure = torch.eye(10).repeat(5, 1)
+    assert mutual_information(sure, sure).item() == pytest.approx(math.log(10), abs=1e-2)
+    assert mutual_information(sure, sure.roll(1, 1)).item() == pytest.approx(math.log(5), abs=1e-2)  # 0 and 1 are one
+    blind = torch.full((50, 10), 0.1)
+    assert mutual_information(sure, blind).item() == pytest.approx(0, abs=1e-3)
+    one = torch.zeros(50, 10)
+    one[:, 3] = 1  # they agree, but say nothing
+    assert mutual_information(one, one).item() == pytest.approx(0, abs=1e-3)
+
+
+def test_with_invariance_g_is_told_by_a_warped_fake_and_q_by_warped_reals() -> None:
+    gan = infogan(width=8, invariance=3.0)
+    batch = batch_of(8, channels=1)
+    batch.begin(0)
+    batch.update(gan.fake(batch))
+    terms = gan.discriminator(batch)
+    assert terms["invariance"].item() == pytest.approx(-3 * batch.stats["information/real and warped"].item())
+    batch.begin(0)
+    first = gan.generator(batch)
+    batch.begin(1)  # another warp: another reading of the same fakes
+    second = gan.generator(batch)
+    assert first["category"] != second["category"]
+    assert torch.equal(first["fake"], second["fake"]) and torch.equal(first["continuous"], second["continuous"])
 
 
 # The losses.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ganfold.gans import dcgan, gan
 from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, adam
 from ganfold.gans.losses import LOSSES
+from ganfold.networks.augment import warp
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Config:
     width: int = 64  # of conv: channels of the layer next to the image; doubles with each halving (app. C.1: 64)
     information: float = 1.0  # weight of the category's mutual information (eq. 6: lambda; sec. 6: 1)
     information_continuous: float = 0.1  # of the continuous codes' (sec. 6: "a smaller lambda"; their code: 1)
+    invariance: float = 0.0  # weight: a category must outlast `warp`, of fakes and of reals; not the paper's [try 3]
     lr: float = 2e-4  # Adam's learning rate of D and Q (app. C.1)
     lr_generator: float = 1e-3  # of G (app. C.1)
     betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2 (their code)
@@ -42,6 +44,15 @@ class Recogniser(nn.Sequential):
             nn.LeakyReLU(0.1, True),
             nn.Linear(128, codes),
         )
+
+
+def mutual_information(p: Tensor, q: Tensor) -> Tensor:
+    """Of the categories of images and of their copies, both (B, categories) and summing to 1, in nats: at most
+    log(categories), where each pair agrees, surely, and all are as frequent (Ji, Henriques, Vedaldi 2019, "Invariant
+    information clustering", arXiv:1807.06653, eq. 3)."""
+    joint = p.T @ q / len(p)
+    joint = ((joint + joint.T) / 2).clamp_min(1e-6)
+    return (joint * (joint.log() - joint.sum(0).log() - joint.sum(1, keepdim=True).log())).sum()
 
 
 class InfoGAN(GAN):
@@ -83,14 +94,20 @@ class InfoGAN(GAN):
         return {"fake": self.sample(z), "z": z}
 
     def discriminator(self, batch: Batch) -> Terms:  # eq. 6, for D and Q
-        real = self.judge(batch, batch["image"])
+        real, category, _ = self.read(batch["image"])
         fake, *codes = self.read(batch["fake"])
         batch.watch("logit/real", real.mean())
         batch.watch("logit/fake", fake.mean())
         batch.watch("D(x)", real.sigmoid().mean())
         batch.watch("D(G(z)) before", fake.sigmoid().mean())
         loss = LOSSES["nonsaturating"]
-        return {"real": loss.real(real).mean(), "fake": loss.fake(fake).mean()} | self.information(batch, *codes)
+        terms = {"real": loss.real(real).mean(), "fake": loss.fake(fake).mean()} | self.information(batch, *codes)
+        if self.config.invariance:
+            _, warped, _ = self.read(warp(batch["image"], batch.uniform))
+            shared = mutual_information(category.softmax(1), warped.softmax(1))
+            batch.watch("information/real and warped", shared)
+            terms["invariance"] = -self.config.invariance * shared
+        return terms
 
     def generator(self, batch: Batch) -> Terms:  # eq. 6, for G
         fake, *codes = self.read(batch["fake"])
@@ -100,6 +117,8 @@ class InfoGAN(GAN):
     def information(self, batch: Batch, logits: Tensor, means: Tensor) -> Terms:
         """Minus the lower bound of the mutual information of codes and images (eq. 5), up to a constant."""
         category, continuous = self.codes(batch["z"])
+        if self.config.invariance:  # so G cannot write it where or how large, how steep or how thick a thing is
+            _, logits, _ = self.read(warp(batch["fake"], batch.uniform))
         batch.watch("Q reads the category", (logits.argmax(1) == category).float().mean())
         error = (means - continuous).square().sum(1).mean() / 2  # a Gaussian's of deviation 1
         return {
