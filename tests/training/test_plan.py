@@ -56,7 +56,7 @@ def test_the_resolution_is_what_images_and_time_allow(
 
 
 def test_a_batch_is_never_above_the_number_of_images() -> None:
-    assert [rules.choose_batch("cpu", count)[0] for count in (5_000, 32, 31, 5, 2)] == [32, 32, 16, 4, 2]
+    assert [rules.choose_batch("cpu", count)[0] for count in (5_000, 16, 15, 5, 2)] == [16, 16, 8, 4, 2]
     assert rules.choose_batch("cuda", 5_000)[0] == 128
 
 
@@ -86,7 +86,7 @@ def test_a_plan_chooses_all_with_reasons_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
     assert plan.gan == "rsgan"
     found = values(plan)
-    assert found.items() >= {"resolution": "16", "batch": "32", "augment": "0.5", "width": "32"}.items()
+    assert found.items() >= {"resolution": "16", "batch": "16", "augment": "0.5", "width": "32"}.items()
     assert all(choice.why for choice in plan.choices)
     assert plan.images_per_second > 0
     assert plan.memory > 2**20
@@ -165,8 +165,8 @@ def test_the_bare_command_again_goes_on_without_another_plan(
     assert "Going on at 0.3 kimg" in capsys.readouterr().out
     assert main([w for w in words if w not in ("--width", "4")]) == 0
     assert "is done: 0.4 kimg" in capsys.readouterr().out
-    assert main([*words, "--batch", "16"]) == 2
-    assert "was trained with batch = 32 and you ask for 16" in capsys.readouterr().err
+    assert main([*words, "--batch", "8"]) == 2
+    assert "was trained with batch = 16 and you ask for 8" in capsys.readouterr().err
 
 
 def test_a_restart_plans_anew(squares: Path, tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_restart_plans_anew(squares: Path, tmp_path: Path) -> None:
     ganfold.train(data=squares, out=out, **TINY, kimg=0.016)
     ganfold.train(data=squares, out=out, width=8, kimg=0.032, progress=False, restart=True)
     assert config(out)["config"]["width"] == 8
-    assert config(out)["config"]["batch"] == 32
+    assert config(out)["config"]["batch"] == 16
 
 
 def test_a_plan_for_twenty_images(tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ from ganfold.networks.augment import augment
 
 @dataclass(frozen=True)
 class Config:
-    batch: int = 32  # images a step, over all ranks together: small, for many updates
+    batch: int = 16  # images a step, over all ranks together: small, for many updates
     z_dim: int = 64  # dimensions of the latent z, normal
     width: int = 32  # of G: channels of the layer next to the image; doubles with each halving
-    width_d: int = 24  # of D: narrower, since it is ahead of G anyway and every step runs it five times
+    width_d: int = 48  # of D: wider, which teaches G more than the updates do that it costs
     loss: Literal["hinge", "logistic"] = "hinge"  # of the difference; eq. 4 and 5: logistic, with which D wins late
     lr: float = 1e-3  # Adam's learning rate (sec. 6: 2e-4, which takes three times as long) ...
     lr_end: float = 1e-4  # ... and where its cosine ends

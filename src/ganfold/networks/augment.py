@@ -13,7 +13,7 @@ Uniform = Callable[..., Tensor]  # (*shape) -> fresh numbers in (0, 1), (B, *sha
 
 SHIFT = 1 / 8  # of the side, at most (their code's default)
 HOLE = 1 / 2  # of the side: what a cutout covers
-TURN, SHEAR, SCALE, SLIDE = 0.45, 0.35, 0.25, 0.1  # of `warp`: radians, slope, logarithm, share of the side
+TURN, SHEAR, SCALE, SLIDE = 0.22, 0.18, 0.12, 0.05  # of `warp`: radians, slope, logarithm, share of the side
 
 
 def augment(images: Tensor, p: float, uniform: Uniform) -> Tensor:
@@ -60,9 +60,9 @@ def cutout(images: Tensor, uniform: Uniform) -> Tensor:
 
 
 def warp(images: Tensor, uniform: Uniform) -> Tensor:
-    """Turned by up to 26 degrees, sheared by up to 0.35, each side scaled by up to 1.28 and shifted by up to a tenth.
+    """Turned by up to 13 degrees, sheared by up to 0.18, each side scaled by up to an eighth and shifted by a twentieth.
 
-    What comes in is the border's, and a line may be thickened or thinned by about a pixel: a digit stays that digit.
+    What comes in is the border's, and lines become thicker or thinner: a digit stays that digit.
     """
     angle, shear, *scales = (most * (2 * uniform() - 1) for most in (TURN, SHEAR, SCALE, SCALE))  # (B,) each
     wide, high = (scale.exp() for scale in scales)
@@ -76,7 +76,7 @@ def warp(images: Tensor, uniform: Uniform) -> Tensor:
 
 
 def stroke(images: Tensor, uniform: Uniform) -> Tensor:
-    """Each image moved by some share towards its brightest (up to 0.8) or its darkest (up to 0.6) neighbours."""
-    share = 1.4 * uniform(1, 1, 1) - 0.6
+    """Each image moved by some share towards its brightest (up to 0.4) or its darkest (up to 0.3) neighbours."""
+    share = 0.7 * uniform(1, 1, 1) - 0.3
     brightest, darkest = F.max_pool2d(images, 3, 1, 1), -F.max_pool2d(-images, 3, 1, 1)
     return torch.lerp(images, torch.where(share > 0, brightest, darkest), share.abs())

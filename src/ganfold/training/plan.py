@@ -55,7 +55,7 @@ def choose_resolution(where: str, minutes: float | None, native: int) -> Rule:
 
 def choose_batch(where: str, images: int) -> Rule:
     """Images a step: a power of two, never more than there are."""
-    usual, why = (32, "small batches, more updates") if where == "cpu" else (128, "fills a GPU")
+    usual, why = (16, "small batches, more updates") if where == "cpu" else (128, "fills a GPU")
     most = 1 << (max(2, images).bit_length() - 1)
     return (usual, why) if usual <= most else (most, f"there are only {images} images to train on")
 
