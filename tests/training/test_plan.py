@@ -146,7 +146,7 @@ def test_the_bare_command_again_goes_on_without_another_plan(
 
     def interrupted(self: Trainer) -> None:
         step(self)
-        if self.steps == 8:
+        if self.steps == 16:
             os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
