@@ -276,7 +276,8 @@ def test_with_invariance_g_is_told_by_a_warped_fake_and_q_by_warped_reals() -> N
     batch.begin(1)  # another warp: another reading of the same fakes
     second = gan.generator(batch)
     assert first["category"] != second["category"]
-    assert torch.equal(first["fake"], second["fake"]) and torch.equal(first["continuous"], second["continuous"])
+    assert torch.equal(first["fake"], second["fake"])
+    assert torch.equal(first["continuous"], second["continuous"])
 
 
 # The losses.

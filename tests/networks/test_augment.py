@@ -80,8 +80,11 @@ def test_a_warp_moves_a_dot_about_but_not_far() -> None:
     light = light[shown] / light[shown].sum((1, 2), keepdim=True)
     places = torch.arange(32.0) - 15.5
     x, y = (light.sum(1) * places).sum(1), (light.sum(2) * places).sum(1)
-    assert (x.abs() < 6).all() and (y < -3).all() and (y > -13).all()
-    assert x.std() > 1 and y.std() > 0.5
+    assert (x.abs() < 6).all()
+    assert (y < -3).all()
+    assert (y > -13).all()
+    assert x.std() > 1
+    assert y.std() > 0.5
     assert x.mean() == pytest.approx(0.5, abs=0.5)
 
 
@@ -89,11 +92,14 @@ def test_a_stroke_is_thickened_or_thinned() -> None:
     line = torch.full((200, 1, 9, 9), -1.0)
     line[..., 3:6] = 1.0
     ink = (stroke(line, uniform(200)) + 1).sum((1, 2, 3)) / 18  # in columns, of 3
-    assert ink.min() >= 3 - 0.3 * 2 - 1e-4 and ink.max() <= 3 + 0.4 * 2 + 1e-4
-    assert ink.min() < 2.5 and ink.max() > 3.7
+    assert ink.min() >= 3 - 0.3 * 2 - 1e-4
+    assert ink.max() <= 3 + 0.4 * 2 + 1e-4
+    assert ink.min() < 2.5
+    assert ink.max() > 3.7
 
 
 def test_gradients_pass_through_a_warp(images: torch.Tensor) -> None:
     images.requires_grad_()
     warp(images, uniform(64)).sum().backward()
-    assert images.grad is not None and (images.grad != 0).float().mean() > 0.5
+    assert images.grad is not None
+    assert (images.grad != 0).float().mean() > 0.5

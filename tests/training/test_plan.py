@@ -16,6 +16,7 @@ import ganfold
 from ganfold import GanfoldError
 from ganfold.cli import main
 from ganfold.gans import find
+from ganfold.gans.contract import Shape
 from ganfold.training import plan as rules
 from ganfold.training.trainer import Trainer
 
@@ -70,6 +71,18 @@ def test_a_budget_of_nobodys_is_longer_on_a_slow_machine() -> None:
     assert [rules.choose_minutes(speed)[0] for speed in (10_000, 200, 1)] == [15, 25, 60]
 
 
+def test_what_a_step_costs_is_counted(squares: Path) -> None:
+    """Fully connected: a layer costs its weights once forward, once for its weights' gradient and, but for the first,
+    once for its input's. G is run and taught; D is run on reals, on fakes, taught by both, and run once more for G."""
+    plan = ganfold.plan(squares, gan="gan", resolution=28, channels=1, kimg=1, progress=False)
+    kind = find("gan")
+    gan = kind(kind.config_class(), Shape(1, 28))
+    of_g, of_d = (sum(w.numel() for w in net.parameters() if w.ndim == 2) for net in (gan.G, gan.D))
+    assert 2 * of_g + 6 * of_d <= plan.multiply_adds <= 3 * of_g + 9 * of_d
+    assert plan.weights == f"G {of_g / 1e6:.1f} M, D {of_d / 1e6:.1f} M"
+    assert f"{plan.multiply_adds / 1e6:,.0f} M multiply-adds" in "\n".join(plan.lines())
+
+
 @pytest.mark.parametrize("where", ["cpu", "cuda", "mps"])
 def test_what_is_chosen_is_there_and_has_its_size_options(where: str) -> None:
     for minutes in (None, 5, 600):
@@ -90,6 +103,7 @@ def test_a_plan_chooses_all_with_reasons_and_writes_nothing(
     assert all(choice.why for choice in plan.choices)
     assert plan.images_per_second > 0
     assert plan.memory > 2**20
+    assert plan.weights.startswith("G 0.")
     assert plan.options["decay_kimg"] == pytest.approx(plan.kimg, rel=0.05)
     assert plan.kimg == pytest.approx(plan.minutes * 60 * plan.images_per_second / 1000)
     text = "\n".join(plan.lines())
@@ -150,7 +164,7 @@ def test_the_bare_command_again_goes_on_without_another_plan(
             os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(rules, "_trial", lambda *_: (100.0, 2**20, 1))
+        patch.setattr(rules, "_trial", lambda *_: rules.Trial(100.0, 2**20, 1, "", 0))
         patch.setattr(Trainer, "step", interrupted)
         assert main(words) == 130
     said = capsys.readouterr().out

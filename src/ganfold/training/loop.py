@@ -24,7 +24,7 @@ from ganfold.training.doctor import diagnose, lost_its_gain
 from ganfold.training.journal import GRID, Journal
 from ganfold.training.ranks import Ranks, has_batch_norm
 from ganfold.training.settings import Settings
-from ganfold.training.trainer import Trainer
+from ganfold.training.trainer import Trainer, weights
 
 TRIPLES = 24  # images of a grid that shows beside each what it was made from and what it should be
 FINITE_CHECK_STEPS = 64  # on a device that would have to be waited for
@@ -170,14 +170,10 @@ class Loop:
             ([f"{settings.budget_kimg:,g} kimg"] if math.isfinite(settings.budget_kimg) else [])
             + ([f"{settings.minutes:g} minutes"] if settings.minutes else [])
         )
-        weights = ", ".join(
-            f"{name} {sum(p.numel() for p in network.parameters()) / 1e6:.1f} M"
-            for name, network in trainer.gan.named_children()
-            if any(True for _ in network.parameters())
-        )
+        networks = weights(trainer.gan)
         self.journal.say(
             f"{'Going on at ' + format(trainer.images / 1000, ',.1f') + ' kimg' if resumed else 'Training'} "
-            f"on {trainer.device}: {len(images.train):,} images of {images.resolution} px, {weights} weights, "
+            f"on {trainer.device}: {len(images.train):,} images of {images.resolution} px, {networks} weights, "
             f"until {budget}. Ctrl-C stops and saves."
         )
         if self.ranks.world > 1 and has_batch_norm(trainer.gan) and not settings.sync_bn:

@@ -8,9 +8,10 @@ import statistics
 import time
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from ganfold import data as ganfold_data
 from ganfold.data import ImageSet
@@ -22,7 +23,7 @@ from ganfold.training import device
 from ganfold.training.options import command, split
 from ganfold.training.ranks import Ranks
 from ganfold.training.settings import Settings
-from ganfold.training.trainer import Trainer, make_trainer
+from ganfold.training.trainer import Trainer, make_trainer, weights
 
 LONG = 120  # minutes: from here on a CPU is given 64 px
 LEAST, MOST = 15, 60  # minutes of a budget that nobody gave ...
@@ -94,6 +95,8 @@ class Plan:
     choices: list[Choice]
     images: str  # a sentence on the images
     images_per_second: float  # measured in the trial
+    weights: str  # of each network: "G 0.7 M, D 0.4 M"
+    multiply_adds: int  # for each image of a step, all networks forward and backward
     kimg: float  # that training will have seen at its end, about
     minutes: float  # that it will take, about: with kimg given, without the checkups on the way
     memory: int  # bytes that the steps take beside what PyTorch itself does, about; checkups take more for a while
@@ -108,6 +111,7 @@ class Plan:
         return [
             self.images,
             *(f"  {row.name:{first}}  {row.value:{second}}  {row.why}" for row in rows),
+            f"Networks: {self.weights} weights; {self.multiply_adds / 1e6:,.0f} M multiply-adds to train on an image.",
             f"Measured in a trial: {self.images_per_second:,.0f} images/s, about {memory} MiB of memory.",
             f"Training will take about {_about(self.minutes)} minutes and see about {_about(self.kimg)} kimg.",
             "The same by name:",
@@ -178,9 +182,10 @@ def plan(
         choices.append(Choice("flips", "no", "only you know whether a mirrored image is one of them: --flips"))
     config, settings = split(kind, gan or best, chosen)
     record = {"gan": gan or best, "config": asdict(config), "settings": asdict(settings), "data": about(images)}
-    speed, memory, parts = _trial(record, settings, images, where)
-    if parts > 1:
-        choices.append(Choice("parts", str(parts), "memory does not hold a batch at once"))
+    trial = _trial(record, settings, images, where)
+    speed = trial.images_per_second
+    if trial.parts > 1:
+        choices.append(Choice("parts", str(trial.parts), "memory does not hold a batch at once"))
     if settings.kimg is None and settings.minutes is None:
         chosen["minutes"] = choose_minutes(speed)[0]
     minutes, kimg = chosen.get("minutes"), chosen.get("kimg")
@@ -201,9 +206,11 @@ def plan(
         choices=choices,
         images=_sentence(images, native),
         images_per_second=speed,
+        weights=trial.weights,
+        multiply_adds=trial.multiply_adds,
         kimg=taken * 60 * speed / 1000,
         minutes=taken,
-        memory=memory,
+        memory=trial.memory,
         memory_there=device.memory(where),
         command=command(gan or best, data, out, chosen),
     )
@@ -231,8 +238,17 @@ def _sentence(images: ImageSet, native: int) -> str:
     return f"{images.source}: {len(images.train):,} images to train on{held}, {native:,} px{classes}."
 
 
-def _trial(record: dict[str, Any], settings: Settings, images: ImageSet, where: torch.device) -> tuple[float, int, int]:
-    """Real steps: images a second, bytes of memory, and in how many parts memory holds a batch."""
+class Trial(NamedTuple):
+    """What real steps took."""
+
+    images_per_second: float
+    memory: int  # bytes
+    parts: int  # in how many memory holds a batch
+    weights: str
+    multiply_adds: int  # for each image
+
+
+def _trial(record: dict[str, Any], settings: Settings, images: ImageSet, where: torch.device) -> Trial:
     before = _peak(where, anew=True)
     try:
         trainer = make_trainer(record, settings, images, where, Ranks(where.type))
@@ -245,10 +261,19 @@ def _trial(record: dict[str, Any], settings: Settings, images: ImageSet, where: 
     tensors, _ = trainer.state()
     owned = sum(value.nbytes for value in tensors.values()) + sum(w.nbytes for w in trainer.gan.parameters())
     used = max(_peak(where) - before, owned)
-    speed, parts = trainer.batches.size / statistics.median(times), trainer.parts
+    with FlopCounterMode(display=False) as counter:
+        trainer.step()
+    size = trainer.batches.size
+    found = Trial(
+        images_per_second=size / statistics.median(times),
+        memory=used,
+        parts=trainer.parts,
+        weights=weights(trainer.gan),
+        multiply_adds=counter.get_total_flops() // (2 * size),
+    )
     del trainer, tensors
     device.release_memory(where)
-    return speed, used, parts
+    return found
 
 
 def _times(trainer: Trainer) -> list[float]:

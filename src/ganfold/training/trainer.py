@@ -237,6 +237,12 @@ class Trainer:
                     yield name, number, key, value
 
 
+def weights(gan: GAN) -> str:
+    """How many each network has: "G 0.7 M, D 0.4 M"."""
+    counts = {name: sum(p.numel() for p in network.parameters()) for name, network in gan.named_children()}
+    return ", ".join(f"{name} {count / 1e6:.1f} M" for name, count in counts.items() if count)
+
+
 def make_trainer(
     record: dict[str, Any],
     settings: Settings,
