@@ -60,7 +60,7 @@ def cutout(images: Tensor, uniform: Uniform) -> Tensor:
 
 
 def warp(images: Tensor, uniform: Uniform) -> Tensor:
-    """Turned by up to 13 degrees, sheared by up to 0.18, sides scaled by up to an eighth and shifted by a twentieth, lines
+    """Turned by up to 13 degrees, sheared by up to 0.18, sides scaled by up to an eighth, shifted by a twentieth, lines
     made thicker or thinner: a digit stays that digit. What comes in is the border's.
     """
     angle, shear, *scales = (most * (2 * uniform() - 1) for most in (TURN, SHEAR, SCALE, SCALE))  # (B,) each
