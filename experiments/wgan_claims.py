@@ -24,7 +24,6 @@ from ganfold.gans.contract import Batch, Phase, Shape, Terms
 from ganfold.training.batches import Batches
 from ganfold.training.ranks import Ranks
 
-UPDATES = 300  # of G, in each run of `rounds`
 CHECKUPS = 4  # in each of them; three times as many where the critic's estimate should be at its best
 LOOKS = (1, 10, 100, 300, 1000)  # updates of D after which its gradient is looked at
 SMALL: dict[str, Any] = {"resolution": 16, "width": 8, "batch": 32}
@@ -112,19 +111,21 @@ def lengths(kind: str, options: dict[str, Any], seed: int) -> Iterator[tuple[int
         gan.optimizers["D"].step()
 
 
-def rounds(out: Path, seeds: list[int], names: list[str]) -> None:
-    """WGAN and DCGAN with their usual number of updates of D, and with ten times as many, at equal updates of G."""
+def rounds(out: Path, seeds: list[int], names: list[str], updates: int) -> None:
+    """The critics and DCGAN with their usual updates of D, and with ten times as many, at equal updates of G."""
     kinds: dict[str, tuple[str, int, dict[str, Any]]] = {
         "dcgan": ("dcgan-rounds", 1, {"rounds": 1}),
         "dcgan x10": ("dcgan-rounds", 10, {"rounds": 10}),
         "dcgan minimax x10": ("dcgan-rounds", 10, {"rounds": 10, "loss": "minimax"}),
         "wgan": ("wgan", 5, {}),
         "wgan x10": ("wgan", 50, {"critic_rounds": 50}),
+        "wgan-gp": ("wgan-gp", 5, {}),
+        "wgan-gp x10": ("wgan-gp", 50, {"critic_rounds": 50}),
     }
     for seed in seeds:
         for name in names or kinds:
             gan, draws, options = kinds[name]
-            kimg = UPDATES * draws * SMALL["batch"] / 1000
+            kimg = updates * draws * SMALL["batch"] / 1000
             folder = out / f"{name.replace(' ', '-')}-{seed}"
             checkups = 3 * CHECKUPS if name == "wgan x10" else CHECKUPS
             every = {"evaluate_every": kimg / checkups, "report_kimg": kimg / 24}
@@ -148,12 +149,13 @@ def main() -> None:
     over = verbs.add_parser("rounds")
     over.add_argument("out", type=Path)
     over.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    over.add_argument("--updates", type=int, default=300, help="of G, in each run")
     over.add_argument("--only", nargs="+", default=[], metavar="NAME")
     said = parser.parse_args()
     if said.verb == "gradients":
         gradients(said.seeds)
     elif said.verb == "rounds":
-        rounds(said.out, said.seeds, said.only)
+        rounds(said.out, said.seeds, said.only, said.updates)
     else:
         for run in said.runs:
             estimate(run)
