@@ -144,3 +144,15 @@ def test_stopping_by_a_signal_is_told_by_the_exit_code(
     assert main(words) == 143
     monkeypatch.setattr("ganfold.run.Run.stopped_by", "Ctrl-C")
     assert main(words) == 130
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "dcgan", "--help"]])
+def test_a_reader_that_has_seen_enough_is_no_mistake(words: list[str]) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "ganfold", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as called:
+        assert called.stdout is not None
+        assert called.stderr is not None
+        called.stdout.close()
+        assert called.stderr.read() == ""
+    assert called.returncode == 141

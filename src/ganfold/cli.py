@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -314,9 +315,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        The exit code: 0 done, 2 the user's mistake, 130 and 143 stopped by Ctrl-C and SIGTERM.
+        The exit code: 0 done, 2 the user's mistake, 130 and 143 stopped by Ctrl-C and SIGTERM, 141 nobody reads it.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        try:
+            return _run(list(sys.argv[1:] if arguments is None else arguments))
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # who reads it, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _run(words: list[str]) -> int:
     try:
         if words[:1] == ["train"] and len(words) > 1 and not words[1].startswith("-"):
             return _train(words[1], words)
