@@ -3,7 +3,8 @@
     python experiments/infogan_codes.py RUN... [--picture OUT.png]
 
 1. Q's category of real digits, through a one-to-one mapping to their classes that is found on the training images,
-   on the held-out ones: the error in percent.
+   on the held-out ones: the error in percent; and, of a run with --invariance, what its categories of real and of
+   warped digits tell of each other.
 2. What the continuous codes move: over samples, the correlation of each code with slant, ink and width of the digit.
 3. A picture: a row for each category, each continuous code from -2 to 2, for the last run.
 """
@@ -11,6 +12,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ from ganfold.run import Run, as_bytes
 
 SAMPLES = 2000
 STEPS = 9  # of a sweep
+SHARED = "information/real and warped"  # of the log
 
 
 @torch.no_grad()
@@ -137,6 +140,9 @@ def main() -> None:
             f"{path.name}, {run.checkpoint}: Q misreads {error(run, True):.1%} of the held-out digits "
             f"({error(run, False):.1%} by the running statistics of reals and fakes)"
         )
+        rows = [json.loads(line) for line in (path / "log.jsonl").read_text().splitlines()]
+        if shared := [row[SHARED] for row in rows if SHARED in row][-10:]:
+            print(f"  {SHARED}: {np.mean(shared):.3f} of {np.log(run.gan.config.categories):.3f}")
         print("\n".join(movements(fresh(run))), flush=True)
     if said.picture:
         sweeps(fresh(run), said.picture)
