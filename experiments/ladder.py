@@ -2,30 +2,28 @@
 
     OMP_NUM_THREADS=1 python experiments/ladder.py --minutes 3 --seeds 0 1 2 [--rungs "hinge, spectral norm" ...]
 
-Each rung is the one before it with one thing changed. Figures are `ganfold evaluate`'s, of the last checkpoint.
+A rung changes one part of the one before it: networks, loss or constraint. Figures are `ganfold evaluate`'s,
+of the last checkpoint.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Literal
 
 import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-import ganfold
 from ganfold import checkpoint
 from ganfold.gans import GANS, r3gan
 from ganfold.gans.contract import Batch, Phase, Shape, Terms
 from ganfold.gans.losses import LOSSES, relativistic
 from ganfold.run import Run, build
-from ganfold.training import loop
+from which_default import measure, train
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs", "ladder"))
     asked = parser.parse_args()
     GANS["rung"] = ("__main__", "Rung", "")
-    vars(loop)["time"] = SimpleNamespace(monotonic=time.process_time)
     torch.set_num_threads(1)
     decay = json.loads(asked.decay)
     for seed in asked.seeds:
@@ -113,17 +110,10 @@ def main() -> None:
             if name in decay:
                 options = options | {"decay_kimg": decay[name]}
             out = asked.out / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
-            wish = {"minutes": asked.minutes, "seed": seed, "resolution": 32, "evaluate_every": 0, "progress": False}
-            run = ganfold.train(gan, asked.data, out, **wish, **options)
-            state = json.loads((run.path / "state.json").read_text())
-            last = ganfold.load(run.path, "last")
+            last, seen = train(gan, asked.data, out, asked.minutes, seed, options)
             kinds = {"without average": without_average(last)} if name == "dcgan" else {}
             for kind, shown in (kinds | {"": last}).items():
-                found = ganfold.evaluate(shown, progress=False)
-                names = ("KID", "precision", "recall", "coverage")
-                figures = {figure: round(found[figure].value, 4) for figure in names}
-                seen = f"{state['images'] / 1000:.0f} kimg {state['step']} updates"
-                print(json.dumps([f"{name} {kind}".strip(), seed, seen, figures]), flush=True)
+                print(json.dumps([f"{name} {kind}".strip(), seed, seen, measure(shown)]), flush=True)
 
 
 if __name__ == "__main__":

@@ -162,6 +162,23 @@ def coarse(run: ganfold.Run) -> dict[str, float]:
     return {name: round(getattr(found, name)[0], 4) for name in ("precision", "recall", "coverage")}
 
 
+def train(
+    gan: str, data: str | Path, out: Path, minutes: float, seed: int, options: dict[str, Any]
+) -> tuple[ganfold.Run, str]:
+    """The last checkpoint after so many minutes of this process's own computing, and what it has seen by then."""
+    vars(loop)["time"] = SimpleNamespace(monotonic=time.process_time)
+    wish = {"resolution": 32, "evaluate_every": 0} | options
+    run = ganfold.train(gan, data, out, minutes=minutes, seed=seed, progress=False, **wish)
+    state = json.loads((run.path / "state.json").read_text())
+    return ganfold.load(run.path, "last"), f"{state['images'] / 1000:g} kimg {state['step']} updates"
+
+
+def measure(run: ganfold.Run, reference: Path | None = None) -> dict[str, float]:
+    """`ganfold evaluate`'s figures."""
+    found = ganfold.evaluate(run, reference, progress=False)
+    return {name: round(found[name].value, 4) for name in ("KID", "precision", "recall", "density", "coverage")}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("variant", choices=[*VARIANTS, *GANS], help="one of ours, or a GAN of the package as it is")
@@ -173,25 +190,13 @@ def main() -> None:
     parser.add_argument("--options", default="{}", help="more of `ganfold.train`'s options, as JSON")
     asked = parser.parse_args()
     GANS["variant"] = ("__main__", "Variant", "")
-    vars(loop)["time"] = SimpleNamespace(monotonic=time.process_time)
     ours = asked.variant in VARIANTS
-    options = dict(VARIANTS.get(asked.variant, {}), resolution=32, evaluate_every=0) | json.loads(asked.options)
+    options = VARIANTS.get(asked.variant, {}) | json.loads(asked.options)
     name = f"{asked.variant.replace(' ', '-')}-{asked.data}{asked.few or ''}-{asked.minutes:g}-{asked.seed}"
     shown, others = few(asked.data, asked.few, asked.seed, asked.out) if asked.few else (asked.data, None)
-    run = ganfold.train(
-        "variant" if ours else asked.variant,
-        shown,
-        asked.out / name,
-        minutes=asked.minutes,
-        seed=asked.seed,
-        progress=False,
-        **options,
-    )
-    last = ganfold.load(run.path, "last")
-    found = ganfold.evaluate(last, others, progress=False)
-    state = json.loads((run.path / "state.json").read_text())
-    figures = {name: round(found[name].value, 4) for name in ("KID", "precision", "recall", "density", "coverage")}
-    print(name, f"{state['images'] / 1000:g} kimg", f"{state['step']} updates", figures, flush=True)
+    gan = "variant" if ours else asked.variant
+    last, seen = train(gan, shown, asked.out / name, asked.minutes, asked.seed, options)
+    print(name, seen, measure(last, others), flush=True)
     if not others:
         print(name, "at 112 px", coarse(last), flush=True)
 
