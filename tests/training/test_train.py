@@ -343,6 +343,7 @@ def test_an_exploding_learning_rate_is_caught(squares: Path, tmp_path: Path) -> 
         ({"width": 0}, "width must be 1 or more"),
         ({"betas": (0.5, 1.0)}, "betas must be 0 or more and below 1"),
         ({"label_smoothing": 1.5}, "label_smoothing must be 0 or more and below 1"),
+        ({"augment": 3.0}, "augment must be 0 or more and at most 1, not 3"),
         ({"seed": -1}, "seed must be 0 or more"),
         ({"resolution": 48}, "16, 32, 64, 128 or 256 pixels a side, not 48"),
         ({"batch": 1000}, "a batch of 1000 is larger than the 96 training images"),

@@ -16,6 +16,8 @@ from ganfold.training.settings import Settings
 if TYPE_CHECKING:
     from ganfold.gans.contract import GAN
 
+SHARES = frozenset({"augment", "share"})  # options that are shares of something, 0 to 1
+
 
 def split(kind: type[GAN], gan: str, options: dict[str, Any]) -> tuple[Any, Settings]:
     """The GAN's `Config` and the `Settings` that the options give, checked."""
@@ -28,9 +30,10 @@ def split(kind: type[GAN], gan: str, options: dict[str, Any]) -> tuple[Any, Sett
     for name, value in asdict(config).items():
         least = 2 if name == "batch" else 1 if isinstance(value, int) else 0
         below = 1 if name in ("betas", "label_smoothing") else math.inf
+        most = 1 if name in SHARES else math.inf
         for number in value if isinstance(value, tuple) else (value,):
-            if not isinstance(number, str | bool | None) and not least <= number < below:
-                limit = f" and below {below}" if math.isfinite(below) else ""
+            if not isinstance(number, str | bool | None) and not (least <= number < below and number <= most):
+                limit = " and below 1" if below == 1 else " and at most 1" if most == 1 else ""
                 raise GanfoldError(f"{name} must be {least} or more{limit}, not {number}")
     return config, Settings(**{k: v for k, v in options.items() if k in common})
 
