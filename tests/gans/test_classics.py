@@ -269,11 +269,15 @@ def test_with_invariance_g_is_told_by_a_warped_fake_and_q_by_warped_reals() -> N
     batch = batch_of(8, channels=1)
     batch.begin(0)
     batch.update(gan.fake(batch))
-    terms = gan.discriminator(batch)
-    assert terms["invariance"].item() == pytest.approx(-3 * batch.stats["information/real and warped"].item())
+    first = gan.discriminator(batch)
+    assert first["invariance"].item() == pytest.approx(-3 * batch.stats["information/real and warped"].item())
+    batch.begin(1)  # another warp: another reading of the same reals
+    second = gan.discriminator(batch)
+    assert first["invariance"] != second["invariance"]
+    assert torch.equal(first["real"], second["real"])
     batch.begin(0)
     first = gan.generator(batch)
-    batch.begin(1)  # another warp: another reading of the same fakes
+    batch.begin(1)  # and of the same fakes
     second = gan.generator(batch)
     assert first["category"] != second["category"]
     assert torch.equal(first["fake"], second["fake"])

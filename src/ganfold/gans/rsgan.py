@@ -3,7 +3,7 @@ arXiv:1807.00734, with the networks of `dcgan` and what else makes them learn fa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -13,6 +13,7 @@ from ganfold.gans import dcgan
 from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, adam, cosine
 from ganfold.gans.losses import relativistic, relativistic_hinge
 from ganfold.networks.augment import augment
+from ganfold.networks.smooth import smooth
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Config:
     lr_end: float = 1e-4  # ... and where its cosine ends
     decay_kimg: float = 400.0  # over so many images it falls: best over all that will be seen
     betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2 (sec. 6)
+    smooth: bool = True  # G ends by evening out what it deems flat: takes grain off grounds
     augment: float = 0.0  # share of D's images shifted, recoloured, cut out: for few images (Zhao 2020) [try 0.5]
     labels: bool = False  # learn by class, where the images have classes
     label_dim: int = 32  # dimensions of G's embedding of the label
@@ -40,10 +42,13 @@ class Generator(nn.Module):
         self.label = nn.Embedding(classes, config.label_dim) if classes else None
         if self.label:  # small: as large as z it takes over, and each class becomes one image
             nn.init.normal_(self.label.weight, 0, 0.1)
-        self.main = dcgan.Generator(config.z_dim + (config.label_dim if classes else 0), config.width, shape)
+        self.smooth = config.smooth
+        drawn = replace(shape, channels=shape.channels + config.smooth)  # one more says where edges are to stay
+        self.main = dcgan.Generator(config.z_dim + (config.label_dim if classes else 0), config.width, drawn)
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.main(torch.cat([z, self.label(label)], 1) if self.label else z)
+        images: Tensor = self.main(torch.cat([z, self.label(label)], 1) if self.label else z)
+        return smooth(images[:, :-1], images[:, -1:]) if self.smooth else images
 
 
 class Discriminator(dcgan.Discriminator):

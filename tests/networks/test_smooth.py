@@ -1,0 +1,62 @@
+"""What is evened out, what is kept, and that it is the published step."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from ganfold.networks.smooth import REACHES, SHARE, smooth
+
+
+def edges(images: Tensor, value: float) -> Tensor:
+    return images.new_full((len(images), 1, *images.shape[2:]), value)
+
+
+def plain(images: Tensor, edge: Tensor, reach: int) -> Tensor:
+    """One step, pixel by pixel."""
+    made = images.clone()
+    height, width = images.shape[2:]
+    for y, x in product(range(height), range(width)):
+        for down, right in ((0, reach), (0, -reach), (reach, 0), (-reach, 0)):
+            if 0 <= y + down < height and 0 <= x + right < width:
+                difference = images[:, :, y + down, x + right] - images[:, :, y, x]
+                sharp = 16 * 32 ** edge[:, 0, y, x] + 16 * 32 ** edge[:, 0, y + down, x + right]
+                conductance = (-sharp * difference.square().sum(1)).exp()
+                made[:, :, y, x] += SHARE * conductance[:, None] * difference
+    return made
+
+
+def test_it_is_perona_and_maliks_step_pixel_by_pixel() -> None:
+    torch.manual_seed(0)
+    images, edge = torch.rand(2, 3, 7, 9) * 2 - 1, torch.rand(2, 1, 7, 9) * 2 - 1
+    by_pixel = images
+    for reach in REACHES:
+        by_pixel = plain(by_pixel, edge, reach)
+    torch.testing.assert_close(smooth(images, edge), by_pixel)
+
+
+def test_grain_goes_an_edge_stays() -> None:
+    torch.manual_seed(0)
+    step = torch.cat([torch.full((1, 3, 16, 8), -0.4), torch.full((1, 3, 16, 8), 0.4)], 3)
+    grainy = step + 0.04 * torch.randn_like(step)
+    made = smooth(grainy, edges(grainy, 0.0))
+    assert (made - step).std() < 0.4 * (grainy - step).std()
+    assert (made[..., 8] - made[..., 7]).mean() > 0.75  # of 0.8
+
+
+def test_at_one_end_nothing_changes_at_the_other_a_pixel_tends_to_those_around_it() -> None:
+    torch.manual_seed(0)
+    images = torch.rand(2, 1, 16, 16) * 2 - 1
+    assert (smooth(images, edges(images, 1.0)) - images).abs().mean() < 0.01
+    assert smooth(0.2 * images, edges(images, -1.0)).std() < 0.3 * (0.2 * images).std()
+
+
+def test_no_colour_is_invented_and_none_is_lost() -> None:
+    torch.manual_seed(0)
+    images, edge = torch.rand(4, 3, 8, 8).double() * 2 - 1, torch.rand(4, 1, 8, 8).double() * 2 - 1
+    made = smooth(images, edge)
+    assert made.amin() >= images.amin()
+    assert made.amax() <= images.amax()
+    torch.testing.assert_close(made.mean((2, 3)), images.mean((2, 3)))
