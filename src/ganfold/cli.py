@@ -315,7 +315,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        The exit code: 0 done, 2 the user's mistake, 130 and 143 stopped by Ctrl-C and SIGTERM, 141 nobody reads it.
+        The exit code: 0 done, 2 the user's mistake, 129, 130 and 143 stopped by SIGHUP, Ctrl-C and SIGTERM, 141 nobody
+        reads it.
     """
     try:
         try:
@@ -403,4 +404,4 @@ def _said(wishes: Wishes, settings: Settings) -> dict[str, Any]:
 
 
 def _exit_code(run: Run) -> int:
-    return {"Ctrl-C": 130, "SIGTERM": 143}.get(run.stopped_by or "", 0)
+    return {"SIGHUP": 129, "Ctrl-C": 130, "a closed pipe": 141, "SIGTERM": 143}.get(run.stopped_by or "", 0)

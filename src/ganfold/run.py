@@ -84,7 +84,7 @@ class Run:
 
     @property
     def stopped_by(self) -> str | None:
-        """ "Ctrl-C" or "SIGTERM" where that ended the last training, else None."""
+        """ "Ctrl-C", "SIGTERM", "SIGHUP" or "a closed pipe" where that ended the last training, else None."""
         path = self.path / "state.json"
         state = read_json(path) if path.exists() else {}
         return state["why"] if state.get("status") == "stopped" else None

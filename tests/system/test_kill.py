@@ -64,18 +64,38 @@ def test_kill_and_the_same_command_again(gan: str, squares: Path, captioned: Pat
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.slow
-def test_sigterm_saves_and_exits_with_143(squares: Path, tmp_path: Path) -> None:
-    words = command("gan", squares, tmp_path / "run", kimg="1000")
+def training(squares: Path, out: Path) -> subprocess.Popen[str]:
+    """A run without end that has written its first line of figures."""
+    words = command("gan", squares, out, kimg="1000")
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
     assert process.stdout
     while "kimg  Loss_D" not in process.stdout.readline():
         assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
+    return process
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_saves_and_has_its_exit_code(name: str, code: int, squares: Path, tmp_path: Path) -> None:
+    process = training(squares, tmp_path / "run")
+    process.send_signal(signal.Signals[name])
     said, _ = process.communicate(timeout=60)
-    assert process.returncode == 143
-    assert "Stopped by SIGTERM and saved" in said
+    assert process.returncode == code
+    assert f"Stopped by {name} and saved" in said
     checkpoint.load(checkpoint.checkpoints(tmp_path / "run" / "checkpoints")[-1])
+
+
+@pytest.mark.slow
+def test_training_that_nobody_reads_any_more_saves_and_ends(squares: Path, tmp_path: Path) -> None:
+    process = training(squares, tmp_path / "run")
+    assert process.stdout
+    process.stdout.close()
+    assert process.wait(timeout=60) == 141
+    state = json.loads((tmp_path / "run" / "state.json").read_text())
+    assert (state["status"], state["why"]) == ("stopped", "a closed pipe")
+    newest = checkpoint.checkpoints(tmp_path / "run" / "checkpoints")[-1]
+    assert newest == checkpoint.place(newest.parent, state["step"])
+    checkpoint.load(newest)
 
 
 @pytest.mark.slow

@@ -19,12 +19,22 @@ from ganfold.files import write_json
 GRID = 64  # samples in a grid
 
 
+class _Console(Console):
+    """A console whose reader may go (`head`, a pager) and take nothing but what it would have read."""
+
+    unread = False
+
+    def on_broken_pipe(self) -> None:
+        self.unread = self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class Journal:
     """The written record of a run, by the one rank that writes (`quiet` ranks have none of this)."""
 
     def __init__(self, out: Path, *, progress: bool) -> None:
         self.out = out
-        self.console = Console(quiet=not progress, highlight=False, soft_wrap=True)
+        self.console = _Console(quiet=not progress, highlight=False, soft_wrap=True)
         self._progress = Progress(
             TextColumn("{task.fields[clock]}"),
             BarColumn(None),
@@ -60,6 +70,11 @@ class Journal:
     def log_bytes(self) -> int:
         """The length of the log, for the checkpoint."""
         return self._log.tell()
+
+    @property
+    def unread(self) -> bool:
+        """Whether whoever read the console has gone."""
+        return self.console.unread
 
     def say(self, sentence: str) -> None:
         """One line on the console, above the bar."""

@@ -32,6 +32,8 @@ AGREE_STEPS = 8  # with several ranks, which must agree to stop
 CHECKUPS = 10  # in a whole budget ...
 CHECKUP_KIMG = 2.0  # ... but none before so much of training
 MEMORY_STEPS = 32  # after the beginning, lazy phases and all, memory should not run out any more
+STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+NOBODY = "a closed pipe"  # as good as a signal: whoever read what we say has gone
 RESCUES = 3  # at most, each with half the learning rate of the one before
 
 
@@ -82,6 +84,8 @@ class Loop:
                     continue
                 reporting = trainer.images >= due
                 saving = self._agreed(time.monotonic() - saved >= 60 * settings.checkpoint_minutes)
+                if self.journal.unread and not stop:
+                    stop.append(NOBODY)
                 stopping = self._agreed(bool(stop))
                 spent = self._budget_spent()
                 if wrong := self._not_finite(surely=reporting or saving or stopping or spent):
@@ -351,17 +355,18 @@ def _next_report(images: int, report_kimg: float) -> float:
 
 @contextmanager
 def _stop_signal() -> Iterator[list[str]]:
-    """A list that receives the name of the first Ctrl-C or SIGTERM; a second one acts as it would without us."""
+    """A list that receives the name of the first signal to stop; a second one acts as it would without us."""
     received: list[str] = []
     earlier: dict[signal.Signals, Any] = {}
 
     def note(number: int, _: Any) -> None:
-        received.append("Ctrl-C" if number == signal.SIGINT else "SIGTERM")
+        received.append("Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name)
         signal.signal(number, earlier[signal.Signals(number)])
 
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            earlier[number] = signal.signal(number, note)
+        for number in STOPPING:
+            if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+                earlier[number] = signal.signal(number, note)
     except ValueError:  # not the main thread: whoever started it must stop it
         pass
     try:
