@@ -14,8 +14,9 @@ def smooth(images: Tensor, edges: Tensor) -> Tensor:
 
     `edges` (B, 1, H, W) in (-1, 1) says at each pixel what counts as a difference: at -1 hardly any, so that all
     becomes one, at 1 nearly every one, so that nothing changes. Perona, Malik 1990, "Scale-space and edge detection
-    using anisotropic diffusion", IEEE TPAMI 12(7), eq. 7 and 8 with the conductance exp(-(|difference| / K)^2). Here
-    1/K^2 is the sum of both pixels' 16 * 32^edges, for images in (-1, 1), and a step goes to the neighbours at `reach`.
+    using anisotropic diffusion", IEEE TPAMI 12(7): their discrete step with the conductance
+    exp(-(|difference| / K)^2). Here 1/K^2 is the sum of both pixels' 16 * 32^edges, for images in (-1, 1), and a
+    step goes to the four neighbours at `reach` pixels.
     """
     sharpness = 16 * 32**edges
     for reach in REACHES:
