@@ -37,6 +37,20 @@ def test_it_is_perona_and_maliks_step_pixel_by_pixel() -> None:
     torch.testing.assert_close(smooth(images, edge), by_pixel)
 
 
+def test_its_gradient_is_that_of_the_plain_form() -> None:
+    torch.manual_seed(0)
+    images = (torch.rand(2, 3, 6, 7).double() * 2 - 1).requires_grad_(True)
+    edge = (torch.rand(2, 1, 6, 7).double() * 2 - 1).requires_grad_(True)
+    toward = torch.randn(2, 3, 6, 7).double()
+    by_pixel: Tensor = images
+    for reach in REACHES:
+        by_pixel = plain(by_pixel, edge, reach)
+    mine = torch.autograd.grad((smooth(images, edge) * toward).sum(), (images, edge))
+    theirs = torch.autograd.grad((by_pixel * toward).sum(), (images, edge))
+    for one, other in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_grain_goes_an_edge_stays() -> None:
     torch.manual_seed(0)
     step = torch.cat([torch.full((1, 3, 16, 8), -0.4), torch.full((1, 3, 16, 8), 0.4)], 3)

@@ -1,0 +1,53 @@
+"""By how much `rsgan`'s last layer lengthens a training step: steps with and without it in turn, in one process.
+
+python benchmarks/smooth_step.py [--resolution 32] [--threads 1] [--pairs 25]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+import torch
+
+from ganfold import data
+from ganfold.gans import rsgan
+from ganfold.gans.contract import Shape
+from ganfold.training.batches import Batches
+from ganfold.training.ranks import Ranks
+from ganfold.training.trainer import Trainer
+
+
+def trainer(images: data.ImageSet, smooth: bool) -> Trainer:
+    device = torch.device("cpu")
+    config = rsgan.Config(smooth=smooth)
+    gan = rsgan.RSGAN(config, Shape(images.channels, images.resolution))
+    batches = Batches(images, seed=0, size=config.batch, ranks=Ranks("cpu"), device=device, flips=False, temper=1.0)
+    return Trainer(gan, batches, seed=0, device=device, ranks=Ranks("cpu"), ema_images=10_000)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--resolution", type=int, default=32)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--pairs", type=int, default=25)
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    images = data.load("avatars", resolution=asked.resolution, progress=False)
+    both = [trainer(images, smooth) for smooth in (False, True)]
+    for one in both * 3:  # not counted
+        one.step()
+    times: list[list[float]] = [[], []]
+    for _ in range(asked.pairs):
+        for one, taken in zip(both, times, strict=True):
+            start = time.perf_counter()
+            one.step()
+            taken.append(time.perf_counter() - start)
+    ratio = statistics.median(with_it / without for without, with_it in zip(*times, strict=True))
+    without, with_it = (1000 * statistics.median(taken) for taken in times)
+    print(f"without {without:.1f} ms, with {with_it:.1f} ms a step of 16 images, ratio {ratio:.3f}")
+
+
+if __name__ == "__main__":
+    main()
