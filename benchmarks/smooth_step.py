@@ -1,6 +1,8 @@
 """By how much `rsgan`'s last layer lengthens a training step: steps with and without it in turn, in one process.
 
-python benchmarks/smooth_step.py [--resolution 32] [--threads 1] [--pairs 25]
+    python benchmarks/smooth_step.py [--resolution 32] [--threads 1] [--pairs 25]
+
+On the CPU, with the batch that the default has.
 """
 
 from __future__ import annotations

@@ -86,6 +86,19 @@ def test_a_signal_saves_and_has_its_exit_code(name: str, code: int, squares: Pat
 
 
 @pytest.mark.slow
+def test_under_nohup_a_hangup_stops_nothing(squares: Path, tmp_path: Path) -> None:
+    words = ["nohup", *command("gan", squares, tmp_path / "run")]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    while not checkpoint.checkpoints(tmp_path / "run" / "checkpoints"):
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGHUP)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "Done: 0.4 kimg" in said
+
+
+@pytest.mark.slow
 def test_training_that_nobody_reads_any_more_saves_and_ends(squares: Path, tmp_path: Path) -> None:
     process = training(squares, tmp_path / "run")
     assert process.stdout

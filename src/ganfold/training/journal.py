@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,9 @@ class _Console(Console):
     unread = False
 
     def on_broken_pipe(self) -> None:
-        self.unread = self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        self.unread = True
+        with suppress(SystemExit):  # rich falls silent and would end the program at once
+            super().on_broken_pipe()
 
 
 class Journal:

@@ -32,7 +32,7 @@ AGREE_STEPS = 8  # with several ranks, which must agree to stop
 CHECKUPS = 10  # in a whole budget ...
 CHECKUP_KIMG = 2.0  # ... but none before so much of training
 MEMORY_STEPS = 32  # after the beginning, lazy phases and all, memory should not run out any more
-STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+HANGUP = getattr(signal, "SIGHUP", None)  # the terminal goes; Windows has no such signal
 NOBODY = "a closed pipe"  # as good as a signal: whoever read what we say has gone
 RESCUES = 3  # at most, each with half the learning rate of the one before
 
@@ -364,9 +364,10 @@ def _stop_signal() -> Iterator[list[str]]:
         signal.signal(number, earlier[signal.Signals(number)])
 
     try:
-        for number in STOPPING:
-            if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
-                earlier[number] = signal.signal(number, note)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            earlier[number] = signal.signal(number, note)
+        if HANGUP and signal.getsignal(HANGUP) != signal.SIG_IGN:  # nohup has it ignored
+            earlier[HANGUP] = signal.signal(HANGUP, note)
     except ValueError:  # not the main thread: whoever started it must stop it
         pass
     try:
