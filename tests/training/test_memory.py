@@ -15,7 +15,7 @@ from ganfold import GanfoldError, checkpoint
 from ganfold.data import ImageSet, load
 from ganfold.data.captions import LENGTH, Captions
 from ganfold.gans import GANS, find
-from ganfold.gans.contract import Batch, Shape
+from ganfold.gans.contract import Batch, Phase, Shape
 from ganfold.training.batches import Batches
 from ganfold.training.device import ran_out_of_memory
 from ganfold.training.ranks import Ranks
@@ -192,3 +192,15 @@ def test_what_counts_as_out_of_memory() -> None:
     assert ran_out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"))
     assert not ran_out_of_memory(RuntimeError("mat1 and mat2"))
     assert not ran_out_of_memory(KeyError("out of memory"))
+
+
+def test_what_the_early_half_made_is_constant_to_the_phases_after_it(images: ImageSet) -> None:
+    subject, attached = trainer("dcgan", images, 1), []
+
+    def after(batch: Batch) -> dict[str, torch.Tensor]:
+        attached.append(batch["fake"].requires_grad)
+        return {"fake": subject.gan.judge(batch, batch["fake"]).mean()}
+
+    subject.gan.phases.append(Phase(after, "D"))
+    subject.step()
+    assert attached == [False]

@@ -82,6 +82,7 @@ class Trainer:
                 batch.update(early.get(number, {}))
                 batch.begin(self.seed, "phase", self.steps, number, turn)
                 self._update(number, phase, batch, first)
+            batch.update({name: value.detach() for name, value in early.get(number, {}).items()})
         if (fake := batch.get("fake")) is not None and fake.shape == batch["image"].shape:
             self.meter.add("spread", {"spread/real": _spread(batch["image"]), "spread/fake": _spread(fake)})
         for name, average in self.averages.items():
