@@ -130,3 +130,8 @@ def test_it_learns_to_copy() -> None:
         gan.optimizers["G"].step()
         losses.append(float(loss.detach()))
     assert losses[-1] < losses[0] / 3
+
+
+def test_the_rate_falls_in_the_second_half() -> None:
+    gan = build(decay_kimg=100.0)
+    assert [gan.rate(images) for images in (0, 50_000, 75_000, 10**9)] == [1, 1, pytest.approx(0.5), 0.01]

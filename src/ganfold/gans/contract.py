@@ -180,6 +180,11 @@ def cosine(images: int, kimg: float, end: float) -> float:
     return end + (1 - end) * (1 + math.cos(math.pi * min(1.0, images / (1000 * kimg)))) / 2
 
 
+def second_half(images: int, kimg: float) -> float:
+    """1 for the first half of so many thousand images, then along a line down to 0.01, and that from there on."""
+    return min(1.0, max(0.01, 2 - 2 * images / (1000 * kimg)))
+
+
 def adam(weights: Iterable[nn.Parameter], lr: float, betas: tuple[float, float]) -> Adam:
     """Adam as PyTorch has it, in one fused pass over the weights."""
     return torch.optim.Adam(weights, lr=lr, betas=betas, fused=True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ganfold.errors import GanfoldError
 from ganfold.gans import dcgan
-from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, Wants, adam
+from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, Wants, adam, second_half
 from ganfold.gans.losses import LOSSES
 from ganfold.networks.patch import PatchGAN
 
@@ -112,7 +112,7 @@ class CycleGAN(GAN):
         self.phases = [Phase(self.discriminators, "D"), Phase(self.generators, "G", early=self.fake)]
 
     def rate(self, images: int) -> float:
-        return min(1.0, max(0.01, 2 - 2 * images / (1000 * self.config.decay_kimg)))
+        return second_half(images, self.config.decay_kimg)
 
     def given(self, batch: Batch) -> Terms:
         return {"input": batch["input"]}

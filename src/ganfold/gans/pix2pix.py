@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ganfold.errors import GanfoldError
 from ganfold.gans import dcgan
-from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, Wants, adam, halvings
+from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, Wants, adam, halvings, second_half
 from ganfold.gans.losses import LOSSES
 from ganfold.networks.degrade import edges, enlarge, grey, random_holes, shrink
 from ganfold.networks.patch import PatchGAN
@@ -27,7 +27,8 @@ class Config:
     width: int = 64  # channels next to the image; doubles with each halving, up to 8 times (sec. 6.1)
     patch: Literal[16, 34, 70] = 70  # pixels a side that D judges at once (sec. 4.4), at most the image's
     l1: float = 100.0  # weight of the absolute difference (sec. 4.2: lambda)
-    lr: float = 2e-4  # Adam's learning rate (sec. 3.3)
+    lr: float = 2e-4  # Adam's learning rate (sec. 3.3) ...
+    decay_kimg: float = 200.0  # ... falls to 1 % in the second half of so many images (their code: 200 epochs, to 0)
     betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2 (sec. 3.3)
 
 
@@ -90,6 +91,9 @@ class Pix2Pix(GAN):
             "G": adam(self.G.parameters(), config.lr, config.betas),
         }
         self.phases = [Phase(self.discriminator, "D"), Phase(self.generator, "G", early=self.fake)]
+
+    def rate(self, images: int) -> float:
+        return second_half(images, self.config.decay_kimg)
 
     def given(self, batch: Batch) -> Terms:
         y = batch["image"]

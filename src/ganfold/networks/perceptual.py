@@ -17,12 +17,8 @@ from ganfold.errors import GanfoldError
 from ganfold.files import check_sha256
 
 EFFICIENTNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-STAGES = (
-    0,
-    2,
-    4,
-    10,
-)  # blocks of EfficientNet-Lite0 that are compared: maps of 1/2, 1/4, 1/8, 1/16 of the side
+STAGES = (0, 2, 4, 10, 15)  # blocks of EfficientNet-Lite0 that are compared: maps of 1/2, 1/4, ... 1/32 of the side
+LEAST = 128  # pixels a side that it is shown: it knows things in photographs of 224, and of 64 px tells little
 STAGES_SCALE = 0.5  # of their relative difference; at a tenth of it the adversary made grain: docs/gans/srgan.md
 VGG19 = (2, 2, 4, 4, 4)  # convolutions before each pooling (Simonyan, Zisserman 2014, arXiv:1409.1556, table 1, E) ...
 VGG_WIDTHS = (64, 128, 256, 512, 512)  # ... and their channels
@@ -69,7 +65,7 @@ class Perceptual:
 
 
 class Stages(nn.Module):
-    """The maps of EfficientNet-Lite0 on the way, of images (B, 3, H, W) in [-1, 1] at their own size."""
+    """The maps of EfficientNet-Lite0 on the way, of images (B, 3, R, R) in [-1, 1], enlarged to 128 px at least."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,6 +74,8 @@ class Stages(nn.Module):
         self.blocks = nn.ModuleList(list(network._blocks)[: STAGES[-1] + 1])
 
     def forward(self, images: Tensor) -> list[Tensor]:
+        if images.shape[-1] < LEAST:
+            images = F.interpolate(images, size=(LEAST, LEAST), mode="bilinear", align_corners=False)
         x, maps = self.stem((images * 127.5 + 0.5) / 128), []  # (pixels - 127) / 128, as in its authors' training
         for number, block in enumerate(self.blocks):
             x = block(x)
