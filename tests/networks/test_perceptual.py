@@ -30,7 +30,7 @@ def images(channels: int = 3, count: int = 2) -> Tensor:
 
 
 def enlarged(images: Tensor) -> Tensor:
-    return F.interpolate(images, size=(128, 128), mode="bilinear")
+    return F.interpolate(images, size=(128, 128), mode="nearest")
 
 
 def test_the_same_is_at_no_distance_and_the_distance_leads_back() -> None:

@@ -15,9 +15,6 @@ from ganfold.gans.losses import relativistic, relativistic_hinge
 from ganfold.networks.augment import augment
 from ganfold.networks.smooth import smooth
 
-SIGMA = 0.01  # deviation of the noise of a difference
-LAZY = 4  # D's slope is penalised only each so many steps
-
 
 @dataclass(frozen=True)
 class Config:
@@ -30,7 +27,6 @@ class Config:
     lr_end: float = 1e-4  # ... and where its cosine ends
     decay_kimg: float = 400.0  # over so many images it falls: best over all that will be seen
     betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2 (sec. 6)
-    gamma: float = 0.0  # weight of a penalty on D's slope (R1 and R2 by differences, as in `r3gan`), each 4th step
     smooth: bool = True  # G ends by evening out what it deems flat: takes grain off grounds
     augment: float = 0.0  # share of D's images shifted, recoloured, cut out: for few images (Zhao 2020) [try 0.5]
     labels: bool = False  # learn by class, where the images have classes
@@ -91,8 +87,6 @@ class RSGAN(GAN):
             "G": adam(self.G.parameters(), config.lr, config.betas),
         }
         self.phases = [Phase(self.discriminator, "D"), Phase(self.generator, "G", early=self.fake)]
-        if config.gamma:
-            self.phases.append(Phase(self.penalty, "D", every=LAZY))
 
     def rate(self, images: int) -> float:
         return cosine(images, self.config.decay_kimg, self.config.lr_end / self.config.lr)
@@ -107,16 +101,6 @@ class RSGAN(GAN):
         batch.watch("logit/fake", fake.mean())
         batch.watch("D(x, G(z))", (real - fake).sigmoid().mean())  # how surely it tells a real from a fake; blind: 0.5
         return {"game": self.loss(real, fake).mean()}
-
-    def penalty(self, batch: Batch) -> Terms:  # the squared length of D's gradient at reals and at fakes (R1, R2)
-        label = batch.get("label")
-        labels = None if label is None else torch.cat([label, label])
-        slopes = []
-        for x in (batch["image"], batch["fake"]):  # apart: each with its own statistics, as in the game
-            near = x + SIGMA * batch.normal(*x.shape[1:])
-            a, b = self.D(torch.cat([x, near]), labels).chunk(2)
-            slopes.append(((b - a) / SIGMA).square().mean())
-        return {"penalty": self.config.gamma * LAZY / 2 * (slopes[0] + slopes[1])}
 
     def generator(self, batch: Batch) -> Terms:  # eq. 5: the reverse
         fake = self.judge(batch, batch["fake"])

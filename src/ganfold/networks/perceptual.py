@@ -75,7 +75,7 @@ class Stages(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         if images.shape[-1] < LEAST:
-            images = F.interpolate(images, size=(LEAST, LEAST), mode="bilinear", align_corners=False)
+            images = F.interpolate(images, size=(LEAST, LEAST), mode="nearest")  # each pixel stays to be seen
         x, maps = self.stem((images * 127.5 + 0.5) / 128), []  # (pixels - 127) / 128, as in its authors' training
         for number, block in enumerate(self.blocks):
             x = block(x)
