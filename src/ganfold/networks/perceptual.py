@@ -52,7 +52,7 @@ class Perceptual:
         """The mean over the batch of the squared difference of features, ().
 
         Of VGG-19 the plain one (eq. 5). Of EfficientNet-Lite0 that of each stage, as a share of the targets' own
-        features, averaged over the stages (they differ in scale), times 0.5.
+        features, averaged over the stages (they differ in scale), times 0.5; it is shown 128 px at least.
         """
         self.load()
         assert self._network
