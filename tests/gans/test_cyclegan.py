@@ -144,3 +144,14 @@ def test_the_kinds_may_differ_in_channels_but_not_for_the_identity() -> None:
     assert gan.F(gan.G(torch.zeros(1, 1, 16, 16))).shape == (1, 1, 16, 16)
     with pytest.raises(GanfoldError, match="1 and 3 channels differ"):
         build(Shape(3, 16, inputs=1), identity=0.5)
+
+
+def test_smooth_evens_out_what_both_generators_draw() -> None:
+    gan = build(Shape(3, 16, inputs=1), smooth=True)
+    x = noise.uniform(3, torch.arange(4), 3, 16, 16) * 2 - 1
+    for network, channels in ((gan.G, 3), (gan.F, 1)):
+        drawn = nn.Sequential(*list(network)[:-1])(x[:, : 4 - channels])
+        made = network(x[:, : 4 - channels])
+        assert drawn.shape == (4, channels + 1, 16, 16)
+        assert made.shape == (4, channels, 16, 16)
+        assert 0 < made.diff(dim=3).abs().mean() < 0.9 * drawn[:, :-1].diff(dim=3).abs().mean()

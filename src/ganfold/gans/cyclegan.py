@@ -14,6 +14,7 @@ from ganfold.gans import dcgan
 from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, Wants, adam, second_half
 from ganfold.gans.losses import LOSSES
 from ganfold.networks.patch import PatchGAN
+from ganfold.networks.smooth import Smooth
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Config:
     patch: Literal[16, 34, 70] = 70  # pixels a side that a D judges at once (sec. 7.2), at most the image's
     cycle: float = 10.0  # weight of the cycle (sec. 4: lambda)
     identity: float = 0.0  # share of it for leaving alone what is of the wanted kind (sec. 7.1) [try 0.5]
+    smooth: bool = False  # G and F end by evening out what they deem flat, as `rsgan` does: for drawings
     pool: int = 50  # earlier fakes that each D is reminded of (sec. 4)
     lr: float = 2e-4  # Adam's learning rate (sec. 4) ...
     decay_kimg: float = 200.0  # ... falls to 1 % in the second half of so many images (sec. 4: 200 epochs, to 0)
@@ -45,7 +47,7 @@ class Residual(nn.Module):
 class Generator(nn.Sequential):
     """Images (B, before, H, W) -> images (B, after, H, W) in (-1, 1), H and W multiples of 4 (sec. 7.2)."""
 
-    def __init__(self, before: int, after: int, width: int, blocks: int) -> None:
+    def __init__(self, before: int, after: int, width: int, blocks: int, smooth: bool = False) -> None:
         layers: list[nn.Module] = [*convolution(before, width, 7), nn.ReLU(True)]
         for wide in (2 * width, 4 * width):
             layers += [nn.Conv2d(wide // 2, wide, 3, 2, 1, bias=False), nn.InstanceNorm2d(wide), nn.ReLU(True)]
@@ -53,7 +55,8 @@ class Generator(nn.Sequential):
         for wide in (4 * width, 2 * width):
             layers += [nn.ConvTranspose2d(wide, wide // 2, 3, 2, 1, 1, bias=False), nn.InstanceNorm2d(wide // 2)]
             layers.append(nn.ReLU(True))
-        super().__init__(*layers, nn.ReflectionPad2d(3), nn.Conv2d(width, after, 7), nn.Tanh())
+        layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, after + smooth, 7), nn.Tanh()]
+        super().__init__(*layers, *([Smooth()] if smooth else []))
 
 
 def convolution(before: int, after: int, size: int) -> list[nn.Module]:
@@ -97,8 +100,9 @@ class CycleGAN(GAN):
         super().__init__(config, shape)
         if config.identity and shape.inputs != shape.channels:
             raise GanfoldError(f"--identity: {shape.inputs} and {shape.channels} channels differ: give --channels")
-        self.G = Generator(shape.inputs, shape.channels, config.width, config.blocks)  # X -> Y
-        self.F = Generator(shape.channels, shape.inputs, config.width, config.blocks)  # Y -> X
+        size = config.width, config.blocks, config.smooth
+        self.G = Generator(shape.inputs, shape.channels, *size)  # X -> Y
+        self.F = Generator(shape.channels, shape.inputs, *size)  # Y -> X
         seen = config.width, shape.resolution, config.patch, nn.InstanceNorm2d
         self.D_X, self.D_Y = PatchGAN(shape.inputs, *seen), PatchGAN(shape.channels, *seen)
         self.pool_x = Pool(config.pool, shape.inputs, shape.resolution)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 REACHES = (1, 2, 4, 1)  # pixels between the neighbours of each step: far ones for wide grounds, near ones last
@@ -27,6 +27,13 @@ def smooth(images: Tensor, edges: Tensor) -> Tensor:
     for reach in REACHES:
         images = _Step.apply(images, sharpness, reach)  # type: ignore[no-untyped-call]
     return images
+
+
+class Smooth(nn.Module):
+    """(B, C + 1, H, W) -> (B, C, H, W): `smooth`, where the last channel says what counts as an edge."""
+
+    def forward(self, drawn: Tensor) -> Tensor:
+        return smooth(drawn[:, :-1], drawn[:, -1:])
 
 
 class _Step(torch.autograd.Function):
