@@ -244,3 +244,12 @@ def test_a_trial_whose_memory_runs_out_says_so(squares: Path, monkeypatch: pytes
     monkeypatch.setattr(Trainer, "split_further", lambda self: False)
     with pytest.raises(GanfoldError, match="out of memory: give a smaller --batch"):
         ganfold.plan(squares, width=4, batch=16, minutes=1, progress=False)
+
+
+def test_a_plan_for_a_gan_looks_for_what_that_gan_wants(squares: Path) -> None:
+    with pytest.raises(GanfoldError, match="pairs|A and B"):
+        ganfold.plan(squares, gan="pix2pix", kimg=1, **TINY)
+    with pytest.raises(GanfoldError, match="by --target"):
+        ganfold.plan(squares, gan="cyclegan", kimg=1, **TINY)
+    found = ganfold.plan(squares, gan="pix2pix", input="grey", kimg=1, **TINY)
+    assert found.options["decay_kimg"] == 1

@@ -17,7 +17,7 @@ from ganfold import data as ganfold_data
 from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError
 from ganfold.gans import find
-from ganfold.gans.contract import power_of_two
+from ganfold.gans.contract import Wants, power_of_two
 from ganfold.run import about
 from ganfold.training import device
 from ganfold.training.options import command, split
@@ -155,8 +155,15 @@ def plan(
     if gan and (own := find(gan).resolution(native)) < rule[0]:
         rule = own, f"the most that {gan} does of its own accord"
     chosen: dict[str, Any] = {"resolution": choose("resolution", rule)}
-    images = ganfold_data.load(
+    wants: Wants = "images"
+    target = None
+    if gan:
+        asked, _ = split(find(gan), gan, given)
+        wants, target = find(gan).wants(asked), getattr(asked, "target", None)
+    images = ganfold_data.load_as(
+        wants,
         data,
+        target,
         resolution=chosen["resolution"],
         channels=settings.channels,
         fit=settings.fit,
