@@ -13,7 +13,7 @@ from ganfold.gans import dcgan
 from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, adam, cosine
 from ganfold.gans.losses import relativistic, relativistic_hinge
 from ganfold.networks.augment import augment
-from ganfold.networks.smooth import smooth
+from ganfold.networks.smooth import Smooth
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ class Generator(nn.Module):
         self.label = nn.Embedding(classes, config.label_dim) if classes else None
         if self.label:  # small: as large as z it takes over, and each class becomes one image
             nn.init.normal_(self.label.weight, 0, 0.1)
-        self.smooth = config.smooth
         drawn = replace(shape, channels=shape.channels + config.smooth)  # one more says where edges are to stay
         self.main = dcgan.Generator(config.z_dim + (config.label_dim if classes else 0), config.width, drawn)
+        self.last = Smooth() if config.smooth else nn.Identity()
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        images: Tensor = self.main(torch.cat([z, self.label(label)], 1) if self.label else z)
-        return smooth(images[:, :-1], images[:, -1:]) if self.smooth else images
+        images: Tensor = self.last(self.main(torch.cat([z, self.label(label)], 1) if self.label else z))
+        return images
 
 
 class Discriminator(dcgan.Discriminator):
