@@ -17,7 +17,7 @@ from ganfold import data as ganfold_data
 from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError
 from ganfold.gans import find
-from ganfold.gans.contract import Wants, power_of_two
+from ganfold.gans.contract import GAN, power_of_two
 from ganfold.run import about
 from ganfold.training import device
 from ganfold.training.options import command, split
@@ -155,24 +155,10 @@ def plan(
     if gan and (own := find(gan).resolution(native)) < rule[0]:
         rule = own, f"the most that {gan} does of its own accord"
     chosen: dict[str, Any] = {"resolution": choose("resolution", rule)}
-    wants: Wants = "images"
-    target = None
-    if gan:
-        asked, _ = split(find(gan), gan, given)
-        wants, target = find(gan).wants(asked), getattr(asked, "target", None)
-    images = ganfold_data.load_as(
-        wants,
-        data,
-        target,
-        resolution=chosen["resolution"],
-        channels=settings.channels,
-        fit=settings.fit,
-        held_out=settings.held_out,
-        progress=progress,
-    )
-    choices.append(Choice("channels", str(images.channels), images.findings.choice.rpartition(": ")[2]))
     best, why, sizes = choose_gan(where.type, settings.minutes, chosen["resolution"])
     kind = find(gan or best)
+    images = prepare(kind, *split(kind, gan or best, given | chosen), data, progress)
+    choices.append(Choice("channels", str(images.channels), images.findings.choice.rpartition(": ")[2]))
     choices.append(Choice("GAN", gan or best, "as you ask" if gan else why))
     count = len(images.train)
     rules = sizes | {"batch": choose_batch(where.type, count), "augment": choose_augment(where.type, count)}
@@ -220,6 +206,20 @@ def plan(
         memory=trial.memory,
         memory_there=device.memory(where),
         command=command(gan or best, data, out, chosen),
+    )
+
+
+def prepare(kind: type[GAN], config: Any, settings: Settings, data: str | Path, progress: bool) -> ImageSet:
+    """The images that a GAN of this kind and configuration wants."""
+    return ganfold_data.load_as(
+        kind.wants(config),
+        data,
+        getattr(config, "target", None),
+        resolution=settings.resolution or kind.resolution,
+        channels=settings.channels,
+        fit=settings.fit,
+        held_out=settings.held_out,
+        progress=progress,
     )
 
 

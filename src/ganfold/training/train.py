@@ -27,7 +27,7 @@ from ganfold.training.journal import GRID, Journal, real_grid
 from ganfold.training.loop import Loop
 from ganfold.training.options import changed, split
 from ganfold.training.options import command as command_of
-from ganfold.training.plan import default_out, plan
+from ganfold.training.plan import default_out, plan, prepare
 from ganfold.training.ranks import Ranks
 from ganfold.training.settings import FREE_TO_CHANGE, Settings
 from ganfold.training.trainer import make_trainer
@@ -160,16 +160,7 @@ def _images(
     """The prepared images; one rank prepares them, the others find them in the cache."""
     for turn in (True, False):
         if ranks.first == turn:
-            images = ganfold_data.load_as(
-                kind.wants(config),
-                data,
-                getattr(config, "target", None),
-                resolution=settings.resolution or kind.resolution,
-                channels=settings.channels,
-                fit=settings.fit,
-                held_out=settings.held_out,
-                progress=progress and ranks.first,
-            )
+            images = prepare(kind, config, settings, data, progress and ranks.first)
         ranks.wait()
     return images
 
