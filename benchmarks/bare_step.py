@@ -1,5 +1,4 @@
-"""What the trainer costs beside a bare step, of the GANs that make images from images or words:
-python benchmarks/bare_step.py
+"""What training costs, and what the trainer adds to it: python benchmarks/bare_step.py [GAN ...]
 
 The trainer's steps in turns with the same phases run by a loop that does nothing else: no figures, no averages of
 weights, no learning rates. Images a second of both, and their ratio, the median of rounds with its extremes.
@@ -24,12 +23,19 @@ from ganfold.training.ranks import Ranks
 from ganfold.training.trainer import Trainer
 
 BOTH = ("avatars/adventurer", "avatars/toon-head")
-TRAINED: list[tuple[str, tuple[str, ...], int, dict[str, Any]]] = [  # as on their pages
-    ("srgan", ("avatars",), 64, {"width": 24, "blocks": 4, "pretrain_kimg": 0.0}),
+SMALL = {"width": 24, "blocks": 4}
+TRAINED: list[tuple[str, tuple[str, ...], int, dict[str, Any]]] = [  # as on their pages, and in their papers' sizes
+    ("rsgan", ("avatars",), 32, {}),
+    ("srgan", ("avatars",), 64, SMALL | {"pretrain_kimg": 1e9}),
+    ("srgan", ("avatars",), 64, SMALL | {"pretrain_kimg": 0.0}),
+    ("srgan", ("avatars",), 64, {"pretrain_kimg": 1e9}),
+    ("srgan", ("avatars",), 64, {"pretrain_kimg": 0.0}),
     ("context-encoder", ("avatars",), 64, {"width": 32, "batch": 32}),
     ("pix2pix", ("avatars",), 64, {"input": "edges", "width": 32, "batch": 8}),
+    ("pix2pix", ("avatars",), 64, {"input": "edges"}),
     ("cyclegan", BOTH, 32, {"width": 16, "blocks": 3}),
     ("cyclegan", BOTH, 32, {"width": 16, "blocks": 3, "smooth": True}),
+    ("cyclegan", BOTH, 64, {"width": 32, "blocks": 6}),
     ("gawwn", ("scenes",), 32, {}),
 ]
 
@@ -87,9 +93,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each turn")
+    parser.add_argument("gans", nargs="*", help="only these")
     said = parser.parse_args()
     keep_freed_memory()
     for name, sources, resolution, options in TRAINED:
+        if said.gans and name not in said.gans:
+            continue
         trainer = build(name, sources, resolution, options)
         speeds = []
         for _ in range(said.rounds + 1):

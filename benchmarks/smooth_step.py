@@ -13,20 +13,7 @@ import time
 
 import torch
 
-from ganfold import data
-from ganfold.gans import rsgan
-from ganfold.gans.contract import Shape
-from ganfold.training.batches import Batches
-from ganfold.training.ranks import Ranks
-from ganfold.training.trainer import Trainer
-
-
-def trainer(images: data.ImageSet, smooth: bool) -> Trainer:
-    device = torch.device("cpu")
-    config = rsgan.Config(smooth=smooth)
-    gan = rsgan.RSGAN(config, Shape(images.channels, images.resolution))
-    batches = Batches(images, seed=0, size=config.batch, ranks=Ranks("cpu"), device=device, flips=False, temper=1.0)
-    return Trainer(gan, batches, seed=0, device=device, ranks=Ranks("cpu"), ema_images=10_000)
+from bare_step import build
 
 
 def main() -> None:
@@ -36,8 +23,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=25)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    images = data.load("avatars", resolution=asked.resolution, progress=False)
-    both = [trainer(images, smooth) for smooth in (False, True)]
+    both = [build("rsgan", ("avatars",), asked.resolution, {"smooth": smooth}) for smooth in (False, True)]
     for one in both * 3:  # not counted
         one.step()
     times: list[list[float]] = [[], []]

@@ -1,8 +1,8 @@
-"""What srgan costs: images a second in training, and seconds and memory for a picture: python benchmarks/srgan_speed.py
+"""What srgan's last layer gains, and what a picture costs: python benchmarks/srgan_speed.py
 
-Training: the trainer's steps at 64 px, x4, in turns with the same step bare (the same phases by hand: no clock, figures
-or averages). A picture: 512 x 512 pixels to 2048 x 2048, in a process of its own for each size of a tile, so that its
-peak of memory is its own. First the last layer alone, 16 images of 64 px, forward and backward, beside PyTorch's.
+The last layer alone: 16 images of 64 px, forward and backward, beside PyTorch's. A picture: 512 x 512 pixels to
+2048 x 2048, in a process of its own for each size of a tile, so that its peak of memory is its own: seconds and memory.
+What training costs: `bare_step.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +19,9 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from ganfold import data
 from ganfold.gans.contract import Shape
 from ganfold.gans.srgan import SRGAN, Config
 from ganfold.networks.subpixel import OnShuffled
-from ganfold.training.batches import Batches
-from ganfold.training.device import keep_freed_memory
-from ganfold.training.ranks import Ranks
-from ganfold.training.trainer import Trainer
 from ganfold.upscaling import enlarged
 
 SIZES = {"here": (24, 4), "paper": (64, 16)}  # width, blocks
@@ -42,65 +36,12 @@ def main() -> None:
     if said.tile:
         _picture(*SIZES[said.sizes[0]], said.tile)
         return
-    keep_freed_memory()
     for size in said.sizes:
-        width, blocks = SIZES[size]
+        width, _ = SIZES[size]
         _last_layer(width, said.rounds)
-        for what, begin in (("pre-training", 1e9), ("adversarial", 0.0)):
-            trainer = _trainer(Config(width=width, blocks=blocks, pretrain_kimg=begin))
-            ours, bare = [], []
-            for _ in range(said.rounds + 1):
-                ours.append(_speed(trainer, trainer.step))
-                bare.append(_speed(trainer, lambda: _bare(trainer)))  # noqa: B023
-            share = statistics.median(o / b for o, b in zip(ours[1:], bare[1:], strict=True))
-            print(
-                f"width {width}, blocks {blocks}, {what}: {statistics.median(ours[1:]):.1f} images/s "
-                f"({min(ours[1:]):.1f} to {max(ours[1:]):.1f}), {share:.2f} of a bare step"
-            )
         for tile in (64, 128, 512):
             words = [sys.executable, __file__, "--tile", str(tile), "--sizes", size]
             print(subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip())
-
-
-def _trainer(config: Config) -> Trainer:
-    torch.manual_seed(0)
-    cpu, ranks = torch.device("cpu"), Ranks("cpu")
-    images = data.load("avatars", resolution=64, progress=False)
-    batches = Batches(images, seed=0, size=config.batch, ranks=ranks, device=cpu, flips=False)
-    return Trainer(SRGAN(config, Shape(3, 64)), batches, seed=0, device=cpu, ranks=ranks, ema_images=1e4)
-
-
-def _speed(trainer: Trainer, step: Callable[[], None], steps: int = 2) -> float:
-    start = time.perf_counter()
-    for _ in range(steps):
-        step()
-    return steps * trainer.batches.size / (time.perf_counter() - start)
-
-
-def _bare(trainer: Trainer) -> None:
-    """The phases that are due, as a loop written for this GAN alone would run them."""
-    gan = trainer.gan
-    assert isinstance(gan, SRGAN)
-    batch = trainer.batches.draw(0)
-    batch.begin(0)
-    if gan.config.pretrain_kimg:
-        _update(gan, "pretraining", lambda: gan.pretraining(batch))
-        return
-    gan.G.requires_grad_(True)
-    fake = gan.fake(batch)["fake"]
-    gan.G.requires_grad_(False)
-    batch["fake"] = fake.detach()
-    _update(gan, "D", lambda: gan.discriminator(batch))
-    batch["fake"] = fake
-    _update(gan, "G", lambda: gan.generator(batch))
-
-
-def _update(gan: SRGAN, name: str, loss: Callable[[], dict[str, torch.Tensor]]) -> None:
-    network = (gan.D if name == "D" else gan.G).requires_grad_(True)
-    gan.optimizers[name].zero_grad()
-    torch.stack(list(loss().values())).sum().backward()  # type: ignore[no-untyped-call]
-    gan.optimizers[name].step()
-    network.requires_grad_(False)
 
 
 def _last_layer(width: int, rounds: int) -> None:
