@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,19 +19,23 @@ from scipy.stats import spearmanr
 
 import ganfold
 from ganfold import data
-from ganfold.gans import GANS, dcgan, find
-from ganfold.gans.contract import Batch, Phase, Shape, Terms
+from ganfold.gans import GANS, dcgan, find, gan
+from ganfold.gans.contract import Batch, Phase, Shape, Terms, adam
 from ganfold.training.batches import Batches
 from ganfold.training.ranks import Ranks
 
 CHECKUPS = 4  # in each of them; three times as many where the critic's estimate should be at its best
 LOOKS = (1, 10, 100, 300, 1000)  # updates of D after which its gradient is looked at
-SMALL: dict[str, Any] = {"resolution": 16, "width": 8, "batch": 32}
+NETWORKS: dict[str, dict[str, Any]] = {
+    "conv": {"resolution": 16, "width": 8, "batch": 32},
+    "mlp": {"resolution": 32, "networks": "mlp", "batch": 64},
+}
 
 
 @dataclass(frozen=True)
 class Config(dcgan.Config):
     rounds: int = 1  # updates of D for each of G
+    networks: Literal["conv", "mlp"] = "conv"  # as `wgan` has them
 
 
 class Rounds(dcgan.DCGAN):
@@ -41,6 +45,12 @@ class Rounds(dcgan.DCGAN):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(config, shape)
+        if config.networks == "mlp":
+            self.G, self.D = gan.Generator(config.z_dim, shape), gan.Discriminator(shape)  # type: ignore[assignment]
+            self.optimizers = {
+                name: adam(network.parameters(), config.lr, config.betas)
+                for name, network in (("D", self.D), ("G", self.G))
+            }
         self.phases = [
             Phase(self.discriminator, "D", rounds=config.rounds),
             Phase(self.generator, "G", early=self.fake),
@@ -95,23 +105,23 @@ def lengths(kind: str, options: dict[str, Any], seed: int) -> Iterator[tuple[int
     images, cpu, ranks = data.load("digits", resolution=16, progress=False), torch.device("cpu"), Ranks("cpu")
     batches = Batches(images, seed=seed, size=64, ranks=ranks, device=cpu, flips=False)
     torch.manual_seed(seed)
-    gan: Any = find(kind)(find(kind).config_class(batch=64, width=16, **options), Shape(1, 16))
-    gan.G.requires_grad_(False)
+    made: Any = find(kind)(find(kind).config_class(batch=64, width=16, **options), Shape(1, 16))
+    made.G.requires_grad_(False)
     for update in range(LOOKS[-1] + 1):
         batch = batches.draw(update)
         batch.begin(seed, update)
-        batch["fake"] = gan.G(batch.normal(*gan.latent))
+        batch["fake"] = made.G(batch.normal(*made.latent))
         if update in LOOKS:
             batch["fake"].requires_grad_(True)
-            (gradient,) = torch.autograd.grad(gan.generator(batch)["fake"], batch["fake"])
+            (gradient,) = torch.autograd.grad(made.generator(batch)["fake"], batch["fake"])
             yield update, float(gradient.flatten(1).norm(dim=1).mean() * len(gradient))  # the loss is a mean
             batch["fake"].requires_grad_(False)
-        gan.optimizers["D"].zero_grad()
-        sum(gan.phases[0].loss(batch).values()).backward()
-        gan.optimizers["D"].step()
+        made.optimizers["D"].zero_grad()
+        sum(made.phases[0].loss(batch).values()).backward()
+        made.optimizers["D"].step()
 
 
-def rounds(out: Path, seeds: list[int], names: list[str], updates: int) -> None:
+def rounds(out: Path, seeds: list[int], names: list[str], updates: int, common: dict[str, Any]) -> None:
     """The critics and DCGAN with their usual updates of D, and with ten times as many, at equal updates of G."""
     kinds: dict[str, tuple[str, int, dict[str, Any]]] = {
         "dcgan": ("dcgan-rounds", 1, {"rounds": 1}),
@@ -124,12 +134,12 @@ def rounds(out: Path, seeds: list[int], names: list[str], updates: int) -> None:
     }
     for seed in seeds:
         for name in names or kinds:
-            gan, draws, options = kinds[name]
-            kimg = updates * draws * SMALL["batch"] / 1000
+            kind, draws, options = kinds[name]
+            kimg = updates * draws * common["batch"] / 1000
             folder = out / f"{name.replace(' ', '-')}-{seed}"
             checkups = 3 * CHECKUPS if name == "wgan x10" else CHECKUPS
             every = {"evaluate_every": kimg / checkups, "report_kimg": kimg / 24}
-            ganfold.train(gan, "digits", folder, kimg=kimg, seed=seed, progress=False, **every, **SMALL, **options)
+            ganfold.train(kind, "digits", folder, kimg=kimg, seed=seed, progress=False, **every, **common, **options)
             kids = [row["KID"] for row in rows(folder) if "KID" in row]
             last = [row for row in rows(folder) if "grad_norm/G" in row][-1]
             print(
@@ -150,12 +160,13 @@ def main() -> None:
     over.add_argument("out", type=Path)
     over.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     over.add_argument("--updates", type=int, default=300, help="of G, in each run")
+    over.add_argument("--networks", choices=list(NETWORKS), default="conv")
     over.add_argument("--only", nargs="+", default=[], metavar="NAME")
     said = parser.parse_args()
     if said.verb == "gradients":
         gradients(said.seeds)
     elif said.verb == "rounds":
-        rounds(said.out, said.seeds, said.only, said.updates)
+        rounds(said.out, said.seeds, said.only, said.updates, NETWORKS[said.networks])
     else:
         for run in said.runs:
             estimate(run)
