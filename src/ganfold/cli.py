@@ -18,6 +18,7 @@ from ganfold.training.options import Wishes, changed
 from ganfold.training.settings import Settings
 
 if TYPE_CHECKING:
+    from ganfold.gans.contract import GAN
     from ganfold.run import Run
 
 CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
@@ -45,7 +46,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Plan:
-    """Choose what to train on these images and for how long, say why, and what it will take. It trains nothing."""
+    """Choose what to train on these images and for how long, say why, and what it will take. It trains nothing.
+
+    `ganfold plan photos/ --gan NAME` takes all options of that GAN, as `ganfold train NAME --help` lists them.
+    """
 
     data: Annotated[str, tyro.conf.Positional]  # a folder, zip, array file, hub id, or a bundled set
     gan: str | None = None  # the GAN [chosen]
@@ -332,6 +336,8 @@ def _run(words: list[str]) -> int:
     try:
         if words[:1] == ["train"] and len(words) > 1 and not words[1].startswith("-"):
             return _train(words[1], words)
+        if words[:1] == ["plan"] and (gan := _value("gan", words)):
+            return _plan(gan, words)
         names = "; ".join(f"{name} ({what})" for name, (_, _, what) in GANS.items())
         Train.__doc__ = (Train.__doc__ or "").replace("{names}", names)
         verbs: dict[str, Callable[..., Any]] = {
@@ -366,26 +372,13 @@ def _train(gan: str, words: list[str]) -> int:
     kind = find(gan)
     from ganfold.training.train import train
 
-    flags = make_dataclass(
-        "flags",
-        [
-            (
-                "data",
-                Annotated[str, tyro.conf.arg(help="a folder, zip, array file, hub id, or a bundled set")],
-            ),
-            ("config", kind.config_class),
-            ("settings", Settings),
-            ("out", Annotated[Path | None, tyro.conf.arg(help="the run's folder [runs/GAN-DATA]")], None),
-            (
-                "restart",
-                Annotated[bool, tyro.conf.arg(help="delete the run that is there and begin anew")],
-                False,
-            ),
-        ],
-        frozen=True,
-    )
-    said: Any = tyro.cli(
-        flags, prog=f"ganfold train {gan}", description=kind.__doc__ or "", args=words[2:], config=CONFIG
+    said = _flags(
+        f"ganfold train {gan}",
+        words[2:],
+        kind,
+        ("data", Annotated[str, tyro.conf.arg(help="a folder, zip, array file, hub id, or a bundled set")]),
+        ("restart", Annotated[bool, tyro.conf.arg(help="delete the run that is there and begin anew")], False),
+        out="the run's folder [runs/GAN-DATA]",
     )
     run = train(
         gan,
@@ -397,6 +390,51 @@ def _train(gan: str, words: list[str]) -> int:
         **asdict(said.settings),
     )
     return _exit_code(run)
+
+
+def _plan(gan: str, words: list[str]) -> int:
+    """`ganfold plan DATA --gan NAME ...`: its flags are those of `ganfold train NAME`."""
+    kind = find(gan)
+    from ganfold.training.plan import plan
+
+    said = _flags(
+        "ganfold plan",
+        words[1:],
+        kind,
+        ("data", Annotated[str, tyro.conf.Positional, tyro.conf.arg(help="images, as of `ganfold train --data`")]),
+        ("gan", Annotated[str, tyro.conf.arg(help="the GAN")]),
+        out="the run's folder, for the command [runs/DATA]",
+    )
+    every = asdict(said.config) | asdict(said.settings)
+    given = {name: value for name, value in every.items() if _value(name, words) is not None}
+    for line in plan(said.data, said.out, gan=gan, **given).lines():
+        print(line)
+    return 0
+
+
+def _flags(prog: str, words: list[str], kind: type[GAN], *more: Any, out: str) -> Any:
+    """The words parsed as the fields of the GAN's `Config`, of `Settings`, and more."""
+    flags = make_dataclass(
+        "flags",
+        [
+            *(part for part in more if len(part) == 2),  # those without a default come first
+            ("config", kind.config_class),
+            ("settings", Settings),
+            ("out", Annotated[Path | None, tyro.conf.arg(help=out)], None),
+            *(part for part in more if len(part) == 3),
+        ],
+        frozen=True,
+    )
+    return tyro.cli(flags, prog=prog, description=kind.__doc__ or "", args=words, config=CONFIG)
+
+
+def _value(name: str, words: list[str]) -> str | None:
+    """The word that follows a flag, `--no-` of it included, or None where it was not given."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        flag, equals, value = word.partition("=")
+        if flag.startswith("--") and flag[2:].replace("_", "-").removeprefix("no-") == name.replace("_", "-"):
+            return value if equals else following
+    return None
 
 
 def _said(wishes: Wishes, settings: Settings) -> dict[str, Any]:

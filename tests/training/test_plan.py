@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,22 @@ def test_fewer_images_are_augmented_more() -> None:
 
 def test_a_budget_of_nobodys_is_longer_on_a_slow_machine() -> None:
     assert [rules.choose_minutes(speed)[0] for speed in (10_000, 200, 1)] == [15, 25, 60]
+
+
+def test_the_command_line_takes_all_options_of_the_gan_that_it_names(
+    squares: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["plan", str(squares), "--gan=pix2pix", "--input", "grey", "--width", "8", "--batch", "16", "--kimg", "1"]
+    assert main([*words, "--patch", "16"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"batch +16 +as you ask", said)  # though 16 is its default
+    assert re.search(r"D \d+,\d{3} weights", said)
+    assert {"--input grey", "--patch 16"} <= set(re.findall(r"--\w+ \w+", said.splitlines()[-1]))
+    assert main(["plan", str(squares), "--gan", "rsgan", "--width", "4", "--no-smooth", "--kimg", "1"]) == 0
+    assert "--no-smooth" in capsys.readouterr().out.splitlines()[-1]
+    with pytest.raises(SystemExit):
+        main([*words, "--smooth"])
+    assert "--smooth" in capsys.readouterr().err
 
 
 def test_what_a_step_costs_is_counted(squares: Path) -> None:

@@ -239,9 +239,10 @@ class Trainer:
 
 
 def weights(gan: GAN) -> str:
-    """How many each network has: "G 0.7 M, D 0.4 M"."""
+    """How many each network has: "G 0.7 M, D 41,473"."""
     counts = {name: sum(p.numel() for p in network.parameters()) for name, network in gan.named_children()}
-    return ", ".join(f"{name} {count / 1e6:.1f} M" for name, count in counts.items() if count)
+    said = {name: f"{count / 1e6:.1f} M" if count >= 1e5 else f"{count:,}" for name, count in counts.items() if count}
+    return ", ".join(f"{name} {count}" for name, count in said.items())
 
 
 def make_trainer(
