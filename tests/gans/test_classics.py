@@ -21,6 +21,7 @@ from ganfold.gans import find, noise
 from ganfold.gans.contract import GAN, Batch, Shape
 from ganfold.gans.infogan import InfoGAN, mutual_information
 from ganfold.gans.losses import LOSSES
+from ganfold.networks.smooth import flatten
 from ganfold.run import Run, as_frequent_as, class_rows
 from ganfold.sampling import class_folders
 from ganfold.training.batches import Batches
@@ -74,6 +75,16 @@ def test_rsgan_takes_labels_where_it_is_asked_to() -> None:
     judged = gan.judge(batch, batch["image"])
     batch["label"] = batch["label"].roll(1)
     assert (judged - gan.judge(batch, batch["image"])).abs().min() > 0  # D another judgement of the same image
+
+
+def test_rsgan_flattens_samples_and_not_what_d_sees() -> None:
+    gan, batch = build("rsgan", Shape(3, 16), flatten=True).eval(), batch_of(4)
+    z = torch.randn(4, *gan.latent)
+    torch.testing.assert_close(gan.sample(z), flatten(gan.G(z)))
+    batch.begin(0)
+    again = batch.normal(*gan.latent)
+    batch.begin(0)
+    assert torch.equal(gan.fake(batch)["fake"], gan.G(again))
 
 
 # WGAN.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from itertools import product
 
 import torch
 from torch import Tensor
 
-from ganfold.networks.smooth import REACHES, SHARE, smooth
+from ganfold.networks.smooth import REACHES, SHARE, flatten, smooth
 
 
 def edges(images: Tensor, value: float) -> Tensor:
@@ -74,3 +75,15 @@ def test_no_colour_is_invented_and_none_is_lost() -> None:
     assert made.amin() >= images.amin()
     assert made.amax() <= images.amax()
     torch.testing.assert_close(made.mean((2, 3)), images.mean((2, 3)))
+
+
+def test_flattened_grounds_are_nearly_one_colour_and_what_is_drawn_on_them_stays() -> None:
+    """A ground of blotches, too wide for `smooth`, and a square on it."""
+    drawn = (0.05 * torch.sin(torch.arange(32) * math.tau / 16)).expand(1, 3, 32, 32).clone()
+    ground = torch.ones(32, 32, dtype=torch.bool)
+    ground[12:20, 12:20] = False
+    drawn[..., ~ground] = 0.9
+    made, near = flatten(drawn), smooth(drawn, edges(drawn, 0.25))
+    assert made[..., ground].std() < 0.25 * drawn[..., ground].std()
+    assert near[..., ground].std() > 0.5 * drawn[..., ground].std()
+    assert (made[..., ~ground] > 0.85).all()

@@ -68,6 +68,17 @@ def test_fewer_images_are_augmented_more() -> None:
     assert [rules.choose_augment("cuda", count)[0] for count in counts] == [0.5, 0.5, 0.5, 0.5, 0]
 
 
+def test_drawings_are_told_from_photos_by_neighbours_that_are_exactly_alike() -> None:
+    random = np.random.default_rng(0)
+    drawn = np.repeat(random.integers(0, 255, (4, 3, 16, 4), np.uint8), 4, axis=3)  # stripes of four pixels
+    assert rules.choose_flatten(drawn) == (True, "80% of neighbouring pixels are alike: drawings")
+    grainy = drawn + random.integers(0, 2, drawn.shape, np.uint8)
+    assert rules.choose_flatten(grainy)[0] is False
+    in_one_channel = drawn.copy()
+    in_one_channel[:, 2] = grainy[:, 2]
+    assert rules.choose_flatten(in_one_channel)[1] == "41% of neighbouring pixels are alike: drawings"
+
+
 def test_a_budget_of_nobodys_is_longer_on_a_slow_machine() -> None:
     assert [rules.choose_minutes(speed)[0] for speed in (10_000, 200, 1)] == [15, 25, 60]
 
@@ -116,7 +127,8 @@ def test_a_plan_chooses_all_with_reasons_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
     assert plan.gan == "rsgan"
     found = values(plan)
-    assert found.items() >= {"resolution": "16", "batch": "16", "augment": "0.5", "width": "32"}.items()
+    wanted = {"resolution": "16", "batch": "16", "augment": "0.5", "width": "32", "flatten": "yes"}
+    assert found.items() >= wanted.items()
     assert all(choice.why for choice in plan.choices)
     assert plan.images_per_second > 0
     assert plan.memory > 2**20

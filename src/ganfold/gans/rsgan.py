@@ -13,7 +13,7 @@ from ganfold.gans import dcgan
 from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, adam, cosine
 from ganfold.gans.losses import relativistic, relativistic_hinge
 from ganfold.networks.augment import augment
-from ganfold.networks.smooth import Smooth
+from ganfold.networks.smooth import Smooth, flatten
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Config:
     decay_kimg: float = 400.0  # over so many images it falls: best over all that will be seen
     betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2 (sec. 6)
     smooth: bool = True  # G ends by evening out what it deems flat: takes grain off grounds
+    flatten: bool = False  # samples are evened out over wide places too, which D does not see: for drawings
     augment: float = 0.0  # share of D's images shifted, recoloured, cut out: for few images (Zhao 2020) [try 0.5]
     labels: bool = False  # learn by class, where the images have classes
     label_dim: int = 32  # dimensions of G's embedding of the label
@@ -92,7 +93,7 @@ class RSGAN(GAN):
         return cosine(images, self.config.decay_kimg, self.config.lr_end / self.config.lr)
 
     def fake(self, batch: Batch) -> Terms:
-        return {"fake": self.sample(batch.normal(*self.latent), self.given(batch))}
+        return {"fake": self.G(batch.normal(*self.latent), self.given(batch).get("label"))}
 
     def discriminator(self, batch: Batch) -> Terms:  # eq. 4: each real more real than a fake (of its class)
         real = self.judge(batch, batch["image"])
@@ -115,4 +116,5 @@ class RSGAN(GAN):
         return augment(images, self.config.augment, batch.uniform)
 
     def sample(self, z: Tensor, given: Given = NOTHING) -> Tensor:
-        return self.G(z, given.get("label"))
+        images: Tensor = self.G(z, given.get("label"))
+        return flatten(images) if self.config.flatten else images

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 REACHES = (1, 2, 4, 1)  # pixels between the neighbours of each step: far ones for wide grounds, near ones last
+EVEN, TIMES = 0.25, 4  # of `flatten`: the edges, and how often all its reaches are taken
 SHARE = 0.2  # of the way to each of four neighbours, at most: a pixel stays within what it and they are
 SMALLEST = -80.0  # below it exp is as good as 0 and, as its results are no normal numbers any more, sixty times as slow
 
@@ -22,11 +24,15 @@ def smooth(images: Tensor, edges: Tensor) -> Tensor:
     exp(-(|difference| / K)^2). Here 1/K^2 is the sum of both pixels' 16 * 32^edges, for images in (-1, 1), and a
     step goes to the four neighbours at `reach` pixels. It can be differentiated once.
     """
-    sharpness = (16 * 32 ** edges.to(torch.promote_types(edges.dtype, torch.float32))).contiguous()
-    images = images.to(sharpness.dtype).contiguous()  # sums over few channels are slow where these lie last
-    for reach in REACHES:
-        images = _Step.apply(images, sharpness, reach)  # type: ignore[no-untyped-call]
-    return images
+    return _steps(images, edges, REACHES)
+
+
+def flatten(images: Tensor) -> Tensor:
+    """Images (B, C, H, W) in (-1, 1) whose wide, nearly even places become nearly one colour, as in a drawing: `smooth`
+    with the same edges everywhere, at a quarter of the image's side, an eighth, ... and 1 pixel, four times over."""
+    reaches = [images.shape[-1] >> n for n in range(2, images.shape[-1].bit_length())]
+    edges = images.new_full((len(images), 1, *images.shape[2:]), EVEN)
+    return _steps(images, edges, reaches * TIMES)
 
 
 class Smooth(nn.Module):
@@ -34,6 +40,14 @@ class Smooth(nn.Module):
 
     def forward(self, drawn: Tensor) -> Tensor:
         return smooth(drawn[:, :-1], drawn[:, -1:])
+
+
+def _steps(images: Tensor, edges: Tensor, reaches: Sequence[int]) -> Tensor:
+    sharpness = (16 * 32 ** edges.to(torch.promote_types(edges.dtype, torch.float32))).contiguous()
+    images = images.to(sharpness.dtype).contiguous()  # sums over few channels are slow where these lie last
+    for reach in reaches:
+        images = _Step.apply(images, sharpness, reach)  # type: ignore[no-untyped-call]
+    return images
 
 
 class _Step(torch.autograd.Function):

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -28,6 +29,7 @@ from ganfold.training.trainer import Trainer, make_trainer, weights
 LONG = 120  # minutes: from here on a CPU is given 64 px
 LEAST, MOST = 15, 60  # minutes of a budget that nobody gave ...
 USEFUL = 300  # ... and the kimg that it should hold if that takes no longer than the most
+DRAWN = 0.3  # share of pixels exactly like their neighbour from which images count as drawn: photos have up to 0.25
 WARM, FEWEST, OFTEN, SECONDS = 2, 3, 20, 4.0  # steps of a trial: not counted, at least, at most, in so long a time
 MIB = 2**20
 
@@ -68,6 +70,13 @@ def choose_augment(where: str, images: int) -> Rule:
     if images < 30_000 and where != "cpu":
         return 0.5, "under 30,000 images D comes to know them"
     return 0.0, f"{images:,} images are enough without, for as long as this takes"
+
+
+def choose_flatten(images: np.ndarray) -> Rule:
+    """Whether samples are to be evened out, from some images (N, C, H, W)."""
+    alike = float((images[..., 1:] == images[..., :-1]).all(1).mean())
+    is_drawn = alike >= DRAWN
+    return is_drawn, f"{alike:.0%} of neighbouring pixels are alike: {'drawings' if is_drawn else 'photos'}"
 
 
 def choose_minutes(images_per_second: float) -> Rule:
@@ -146,7 +155,7 @@ def plan(
 
     def choose(name: str, rule: Rule) -> Any:
         value, why = (given[name], "as you ask") if name in given else rule
-        choices.append(Choice(name, f"{value:g}" if isinstance(value, float) else str(value), why))
+        choices.append(Choice(name, _shown(value), why))
         return value
 
     _say_device(choices, where, asked=settings.device != "auto")
@@ -161,7 +170,12 @@ def plan(
     choices.append(Choice("channels", str(images.channels), images.findings.choice.rpartition(": ")[2]))
     choices.append(Choice("GAN", gan or best, "as you ask" if gan else why))
     count = len(images.train)
-    rules = sizes | {"batch": choose_batch(where.type, count), "augment": choose_augment(where.type, count)}
+    some = np.asarray(images.images[images.train[:: max(1, count // 500)]])
+    rules = sizes | {
+        "batch": choose_batch(where.type, count),
+        "augment": choose_augment(where.type, count),
+        "flatten": choose_flatten(some),
+    }
     known = {field.name for field in fields(kind.config_class)}
     chosen |= {name: choose(name, rule) for name, rule in rules.items() if name in known}
     chosen = given | chosen
@@ -226,6 +240,12 @@ def prepare(kind: type[GAN], config: Any, settings: Settings, data: str | Path, 
 def default_out(gan: str | None, data: str | Path) -> Path:
     """Where a run of these images is kept when nobody says."""
     return Path("runs", f"{gan}-{Path(data).stem}" if gan else Path(data).stem)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _about(value: float) -> str:
