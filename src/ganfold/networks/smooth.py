@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 REACHES = (1, 2, 4, 1)  # pixels between the neighbours of each step: far ones for wide grounds, near ones last
-EVEN, TIMES = 0.25, 4  # of `flatten`: the edges, and how often all its reaches are taken
+EVEN, TIMES = 0.5, 8  # of `flatten`: the edges, and how often all its reaches are taken
 SHARE = 0.2  # of the way to each of four neighbours, at most: a pixel stays within what it and they are
 SMALLEST = -80.0  # below it exp is as good as 0 and, as its results are no normal numbers any more, sixty times as slow
 
@@ -29,7 +29,7 @@ def smooth(images: Tensor, edges: Tensor) -> Tensor:
 
 def flatten(images: Tensor) -> Tensor:
     """Images (B, C, H, W) in (-1, 1) whose wide, nearly even places become nearly one colour, as in a drawing: `smooth`
-    with the same edges everywhere, at a quarter of the image's side, an eighth, ... and 1 pixel, four times over."""
+    with the same edges everywhere, at a quarter of the image's side, an eighth, ... and 1 pixel, eight times over."""
     reaches = [images.shape[-1] >> n for n in range(2, images.shape[-1].bit_length())]
     edges = images.new_full((len(images), 1, *images.shape[2:]), EVEN)
     return _steps(images, edges, reaches * TIMES)
