@@ -37,8 +37,7 @@ def main() -> None:
         _picture(*SIZES[said.sizes[0]], said.tile)
         return
     for size in said.sizes:
-        width, _ = SIZES[size]
-        _last_layer(width, said.rounds)
+        _last_layer(SIZES[size][0], said.rounds)
         for tile in (64, 128, 512):
             words = [sys.executable, __file__, "--tile", str(tile), "--sizes", size]
             print(subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip())

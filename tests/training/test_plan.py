@@ -94,6 +94,10 @@ def test_the_command_line_takes_all_options_of_the_gan_that_it_names(
     assert {"--input grey", "--patch 16"} <= set(re.findall(r"--\w+ \w+", said.splitlines()[-1]))
     assert main(["plan", str(squares), "--gan", "rsgan", "--width", "4", "--no-smooth", "--kimg", "1"]) == 0
     assert "--no-smooth" in capsys.readouterr().out.splitlines()[-1]
+    assert main(["plan", str(squares), "--width", "4", "--kimg", "1", "--flatten", "False"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"flatten +no +as you ask", said)
+    assert "--flatten" not in said
     with pytest.raises(SystemExit):
         main([*words, "--smooth"])
     assert "--smooth" in capsys.readouterr().err
@@ -127,6 +131,7 @@ def test_a_plan_chooses_all_with_reasons_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
     assert plan.gan == "rsgan"
     found = values(plan)
+    assert "--flatten" in plan.command
     wanted = {"resolution": "16", "batch": "16", "augment": "0.5", "width": "32", "flatten": "yes"}
     assert found.items() >= wanted.items()
     assert all(choice.why for choice in plan.choices)

@@ -45,6 +45,7 @@ class Wishes:
     batch: int | None = None  # images a step [by their number and the device]
     width: int | None = None  # channels of the layer next to the image [by the device]
     augment: float | None = None  # share of D's images shifted, recoloured, cut out [by the number of images]
+    flatten: bool | None = None  # samples are evened out over wide places: for drawings [by what the images are]
 
 
 def changed(values: Any) -> dict[str, Any]:

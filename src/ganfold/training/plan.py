@@ -170,13 +170,10 @@ def plan(
     choices.append(Choice("channels", str(images.channels), images.findings.choice.rpartition(": ")[2]))
     choices.append(Choice("GAN", gan or best, "as you ask" if gan else why))
     count = len(images.train)
-    some = np.asarray(images.images[images.train[:: max(1, count // 500)]])
-    rules = sizes | {
-        "batch": choose_batch(where.type, count),
-        "augment": choose_augment(where.type, count),
-        "flatten": choose_flatten(some),
-    }
+    rules = sizes | {"batch": choose_batch(where.type, count), "augment": choose_augment(where.type, count)}
     known = {field.name for field in fields(kind.config_class)}
+    if "flatten" in known:
+        rules["flatten"] = choose_flatten(np.asarray(images.images[images.train[:: max(1, count // 500)]]))
     chosen |= {name: choose(name, rule) for name, rule in rules.items() if name in known}
     chosen = given | chosen
     labels = chosen.get("labels", getattr(kind.config_class, "labels", kind.conditional))
