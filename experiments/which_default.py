@@ -4,7 +4,8 @@ docs/gans/rsgan.md.
     OMP_NUM_THREADS=1 python experiments/which_default.py relativistic --minutes 5 --seed 0
 
 Minutes are of the process's own computing, so that other work on the machine does not count. KID and the others are
-`ganfold evaluate`'s, of the last checkpoint, against the held-out images.
+`ganfold evaluate`'s, of the last checkpoint, against the held-out images; once more with each finished sample flattened,
+as `rsgan --flatten` would, whatever the GAN.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from ganfold.metrics.features import efficientnet
 from ganfold.metrics.manifold import manifold
 from ganfold.networks import residual
 from ganfold.networks.augment import augment
+from ganfold.networks.smooth import flatten
 from ganfold.training import loop
 from ganfold.training.checkup import SIZE
 
@@ -176,7 +178,15 @@ def train(
 def measure(run: ganfold.Run, reference: Path | None = None) -> dict[str, float]:
     """`ganfold evaluate`'s figures."""
     found = ganfold.evaluate(run, reference, progress=False)
-    return {name: round(found[name].value, 4) for name in ("KID", "precision", "recall", "density", "coverage")}
+    return {name: round(found[name].value, 4) for name in ("KID", "FD", "precision", "recall", "density", "coverage")}
+
+
+def flattened(run: ganfold.Run) -> ganfold.Run:
+    """The same run, whose finished samples are evened out."""
+    copy = ganfold.load(run.path, "last")
+    draw = copy.gan.sample
+    vars(copy.gan)["sample"] = lambda z, given=NOTHING: flatten(draw(z, given))
+    return copy
 
 
 def main() -> None:
@@ -196,6 +206,7 @@ def main() -> None:
     shown, others = few(asked.data, asked.few, asked.seed, asked.out) if asked.few else (asked.data, None)
     gan = "variant" if ours else asked.variant
     last, seen = train(gan, shown, asked.out / name, asked.minutes, asked.seed, options)
+    print(name, "flattened", measure(flattened(last), others), flush=True)
     print(name, seen, measure(last, others), flush=True)
     if not others:
         print(name, "at 112 px", coarse(last), flush=True)
