@@ -4,8 +4,8 @@ docs/gans/rsgan.md.
     OMP_NUM_THREADS=1 python experiments/which_default.py relativistic --minutes 5 --seed 0
 
 Minutes are of the process's own computing, so that other work on the machine does not count. KID and the others are
-`ganfold evaluate`'s, of the last checkpoint, against the held-out images; once more with each finished sample flattened,
-as `rsgan --flatten` would, whatever the GAN.
+`ganfold evaluate`'s, of the last checkpoint, against the held-out images; once more with each finished sample
+flattened, as `rsgan --flatten` would, whatever the GAN.
 """
 
 from __future__ import annotations

@@ -87,6 +87,32 @@ def test_rsgan_flattens_samples_and_not_what_d_sees() -> None:
     assert torch.equal(gan.fake(batch)["fake"], gan.G(again))
 
 
+def test_every_layer_of_rsgans_generator_hears_z() -> None:
+    gan = build("rsgan", Shape(3, 32)).eval()
+    z, other = torch.randn(2, 4, *gan.latent)
+    norms = [layer for layer in gan.G.main if isinstance(layer, nn.BatchNorm2d)]
+    assert len(gan.G.by_z) == len(norms) == 3
+    for modulate in gan.G.by_z:
+        nn.init.normal_(modulate.says.weight)
+        first = gan.G.main[0].register_forward_hook(lambda *_: torch.ones(4, 16, 4, 4))  # z's usual way is cut
+        assert (gan.G(z) - gan.G(other)).abs().max() > 1e-3
+        first.remove()
+        nn.init.zeros_(modulate.says.weight)
+
+
+def test_rsgans_noise_is_on_all_that_d_sees_and_on_no_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, gan = build("rsgan", Shape(3, 16)).eval(), build("rsgan", Shape(3, 16), input_noise=0.3).eval()
+    assert torch.equal(gan.sample(torch.ones(2, 6)), plain.sample(torch.ones(2, 6)))
+    shown: list[Tensor] = []
+    monkeypatch.setattr(type(gan.D), "forward", lambda self, x, label: shown.append(x) or x.mean((1, 2, 3)))
+    batch = batch_of(8)
+    batch |= gan.fake(batch)
+    gan.discriminator(batch)
+    gan.generator(batch)
+    for seen, clean in zip(shown, (batch["image"], batch["fake"], batch["fake"], batch["image"]), strict=True):
+        assert 0.28 < (seen - clean).std() < 0.32
+
+
 # WGAN.
 
 

@@ -13,6 +13,7 @@ from ganfold.gans import dcgan
 from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, adam, cosine
 from ganfold.gans.losses import relativistic, relativistic_hinge
 from ganfold.networks.augment import augment
+from ganfold.networks.modulate import Modulate
 from ganfold.networks.smooth import Smooth, flatten
 
 
@@ -29,6 +30,7 @@ class Config:
     betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2 (sec. 6)
     smooth: bool = True  # G ends by evening out what it deems flat: takes grain off grounds
     flatten: bool = False  # samples are evened out over wide places too, which D does not see: for drawings
+    input_noise: float = 0.0  # deviation of normal noise added to all that D sees, so that it does not win
     augment: float = 0.0  # share of D's images shifted, recoloured, cut out: for few images (Zhao 2020) [try 0.5]
     labels: bool = False  # learn by class, where the images have classes
     label_dim: int = 32  # dimensions of G's embedding of the label
@@ -44,11 +46,20 @@ class Generator(nn.Module):
         if self.label:  # small: as large as z it takes over, and each class becomes one image
             nn.init.normal_(self.label.weight, 0, 0.1)
         drawn = replace(shape, channels=shape.channels + config.smooth)  # one more says where edges are to stay
-        self.main = dcgan.Generator(config.z_dim + (config.label_dim if classes else 0), config.width, drawn)
+        z_dim = config.z_dim + (config.label_dim if classes else 0)
+        self.main = dcgan.Generator(z_dim, config.width, drawn)
+        norms = [layer for layer in self.main if isinstance(layer, nn.BatchNorm2d)]
+        self.by_z = nn.ModuleList(Modulate(z_dim, norm.num_features) for norm in norms)
         self.last = Smooth() if config.smooth else nn.Identity()
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        images: Tensor = self.last(self.main(torch.cat([z, self.label(label)], 1) if self.label else z))
+        z = torch.cat([z, self.label(label)], 1) if self.label else z
+        maps, by_z = z, iter(self.by_z)
+        for layer in self.main:
+            maps = layer(maps)
+            if isinstance(layer, nn.BatchNorm2d):
+                maps = next(by_z)(maps, z)
+        images: Tensor = self.last(maps)
         return images
 
 
@@ -110,7 +121,10 @@ class RSGAN(GAN):
 
     def judge(self, batch: Batch, images: Tensor) -> Tensor:
         """D's logits (B,), of which only differences mean anything."""
-        return self.D(self.augment(batch, images), batch.get("label"))
+        images = self.augment(batch, images)
+        if self.config.input_noise:
+            images = images + self.config.input_noise * batch.normal(*images.shape[1:])
+        return self.D(images, batch.get("label"))
 
     def augment(self, batch: Batch, images: Tensor) -> Tensor:
         return augment(images, self.config.augment, batch.uniform)
