@@ -87,17 +87,10 @@ def test_rsgan_flattens_samples_and_not_what_d_sees() -> None:
     assert torch.equal(gan.fake(batch)["fake"], gan.G(again))
 
 
-def test_every_layer_of_rsgans_generator_hears_z() -> None:
-    gan = build("rsgan", Shape(3, 32)).eval()
-    z, other = torch.randn(2, 4, *gan.latent)
-    norms = [layer for layer in gan.G.main if isinstance(layer, nn.BatchNorm2d)]
-    assert len(gan.G.by_z) == len(norms) == 3
-    for modulate in gan.G.by_z:
-        nn.init.normal_(modulate.says.weight)
-        first = gan.G.main[0].register_forward_hook(lambda *_: torch.ones(4, 16, 4, 4))  # z's usual way is cut
-        assert (gan.G(z) - gan.G(other)).abs().max() > 1e-3
-        first.remove()
-        nn.init.zeros_(modulate.says.weight)
+def test_rsgans_rate_falls_only_where_that_is_asked_for() -> None:
+    assert {build("rsgan", Shape(3, 16)).rate(images) for images in (0, 10**5, 10**9)} == {1.0}
+    falling = build("rsgan", Shape(3, 16), lr=1e-3, lr_end=1e-4, decay_kimg=100.0)
+    assert [falling.rate(images) for images in (0, 50_000, 10**6)] == pytest.approx([1, 0.55, 0.1])
 
 
 def test_rsgans_noise_is_on_all_that_d_sees_and_on_no_sample(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,7 +138,7 @@ def test_a_plan_chooses_all_with_reasons_and_writes_nothing(
     assert plan.images_per_second > 0
     assert plan.memory > 2**20
     assert plan.weights.startswith("G 0.")
-    assert plan.options["decay_kimg"] == pytest.approx(plan.kimg, rel=0.05)
+    assert "decay_kimg" not in plan.options  # its rate does not fall
     assert plan.kimg == pytest.approx(plan.minutes * 60 * plan.images_per_second / 1000)
     text = "\n".join(plan.lines())
     assert "96 images to train on, 16 px, 3 classes" in text

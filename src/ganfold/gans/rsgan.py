@@ -13,7 +13,6 @@ from ganfold.gans import dcgan
 from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, adam, cosine
 from ganfold.gans.losses import relativistic, relativistic_hinge
 from ganfold.networks.augment import augment
-from ganfold.networks.modulate import Modulate
 from ganfold.networks.smooth import Smooth, flatten
 
 
@@ -24,9 +23,9 @@ class Config:
     width: int = 32  # of G: channels of the layer next to the image; doubles with each halving
     width_d: int = 48  # of D: wider, which teaches G more than the updates do that it costs
     loss: Literal["hinge", "logistic"] = "hinge"  # of the difference; eq. 4 and 5: logistic, with which D wins late
-    lr: float = 1e-3  # Adam's learning rate (sec. 6: 2e-4, which takes three times as long) ...
-    lr_end: float = 1e-4  # ... and where its cosine ends
-    decay_kimg: float = 400.0  # over so many images it falls: best over all that will be seen
+    lr: float = 1e-3  # Adam's learning rate (sec. 6: 2e-4, which takes three times as long)
+    lr_end: float = 1e-4  # where its cosine ends ...
+    decay_kimg: float = 0.0  # ... after so many images; 0: it never falls, since D wins once it does
     betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2 (sec. 6)
     smooth: bool = True  # G ends by evening out what it deems flat: takes grain off grounds
     flatten: bool = False  # samples are evened out over wide places too, which D does not see: for drawings
@@ -46,20 +45,11 @@ class Generator(nn.Module):
         if self.label:  # small: as large as z it takes over, and each class becomes one image
             nn.init.normal_(self.label.weight, 0, 0.1)
         drawn = replace(shape, channels=shape.channels + config.smooth)  # one more says where edges are to stay
-        z_dim = config.z_dim + (config.label_dim if classes else 0)
-        self.main = dcgan.Generator(z_dim, config.width, drawn)
-        norms = [layer for layer in self.main if isinstance(layer, nn.BatchNorm2d)]
-        self.by_z = nn.ModuleList(Modulate(z_dim, norm.num_features) for norm in norms)
+        self.main = dcgan.Generator(config.z_dim + (config.label_dim if classes else 0), config.width, drawn)
         self.last = Smooth() if config.smooth else nn.Identity()
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        z = torch.cat([z, self.label(label)], 1) if self.label else z
-        maps, by_z = z, iter(self.by_z)
-        for layer in self.main:
-            maps = layer(maps)
-            if isinstance(layer, nn.BatchNorm2d):
-                maps = next(by_z)(maps, z)
-        images: Tensor = self.last(maps)
+        images: Tensor = self.last(self.main(torch.cat([z, self.label(label)], 1) if self.label else z))
         return images
 
 
@@ -82,7 +72,7 @@ class Discriminator(dcgan.Discriminator):
 
 class RSGAN(GAN):
     config_class = Config
-    ema_kimg, ema_share = 100.0, 0.2  # a falling learning rate leaves noise that a long average takes out: see the page
+    ema_kimg, ema_share = 100.0, 0.2  # a high learning rate leaves noise that a long average takes out: see the page
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(config, shape)
@@ -101,7 +91,8 @@ class RSGAN(GAN):
         self.phases = [Phase(self.discriminator, "D"), Phase(self.generator, "G", early=self.fake)]
 
     def rate(self, images: int) -> float:
-        return cosine(images, self.config.decay_kimg, self.config.lr_end / self.config.lr)
+        falls = self.config.decay_kimg > 0
+        return cosine(images, self.config.decay_kimg, self.config.lr_end / self.config.lr) if falls else 1.0
 
     def fake(self, batch: Batch) -> Terms:
         return {"fake": self.G(batch.normal(*self.latent), self.given(batch).get("label"))}

@@ -109,7 +109,7 @@ def _rescued(about: _About) -> Diagnosis | None:
 def _rate(about: _About) -> Diagnosis | None:
     """An update that turns over a percent of a network's weights forgets as fast as it learns.
 
-    Not where the rate falls of its own accord: such a GAN begins high on purpose, and forgets little at its end.
+    Not of a GAN that says where its rate may end: it begins high on purpose.
     """
     if "lr_end" in about.config.get("config", {}):
         return None

@@ -197,7 +197,7 @@ def plan(
     why = "as you ask" if {"kimg", "minutes"} & given.keys() else choose_minutes(speed)[1]
     choices.append(Choice("budget", budget, why))
     taken = min(minutes or float("inf"), (kimg or float("inf")) * 1000 / speed / 60)
-    if "decay_kimg" in known and "decay_kimg" not in given:
+    if getattr(config, "decay_kimg", 0) and "decay_kimg" not in given:  # a rate that falls at all
         chosen["decay_kimg"] = float(f"{max(1.0, taken * 60 * speed / 1000):.2g}")
         choices.append(Choice("decay", f"{chosen['decay_kimg']:g} kimg", "the learning rate falls over all of it"))
     if "pretrain_kimg" in known and "pretrain_kimg" not in given:

@@ -1,0 +1,49 @@
+"""How many images of a generator that learns by class pass the selection of `ganfold augment`; see docs/gans/rsgan.md.
+
+    OMP_NUM_THREADS=1 python experiments/passing.py --seed 0 --options '{"batch": 32}'
+
+1,900 `digits` of 32 px, 50 in each of three classes; 60 images of each class are made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ganfold import data
+from ganfold.study.generators import sampled, trained
+from ganfold.study.selection import select
+
+SMALL, FEW, EACH = (3, 5, 8), 50, 250
+MADE = 60  # of each class
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kimg", type=float, default=40.0)
+    parser.add_argument("--options", default="{}", help="of the GAN, over what `augment` gives it, as JSON")
+    parser.add_argument("--out", type=Path, default=Path("runs", "passing"))
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    images = data.load("digits", resolution=32, held_out=0, progress=False)
+    labels, count = np.asarray(images.labels), len(images.classes)
+    of_each = [np.flatnonzero(labels == k)[: FEW if k in SMALL else EACH] for k in range(count)]
+    rows = np.sort(np.concatenate(of_each))
+    options = json.loads(asked.options)
+    run = trained(images, rows, asked.out, kimg=asked.kimg, seed=asked.seed, progress=False, **options)
+    made, intended = sampled(run, images.classes, np.full(count, MADE), asked.seed)
+    found = select(made, intended, images.images[rows], labels[rows], count, seed=asked.seed)
+    by_class = [int(found.classes[label]["kept"]) for label in range(count)]
+    told = [int(sum(kept[name] for kept in found.classes.values())) for name in ("agreed", "supported", "copied")]
+    print(
+        f"{asked.out.name}: {sum(by_class)} of {len(made)} pass, by class {by_class}; agreed, supported, copied {told}"
+    )
+
+
+if __name__ == "__main__":
+    main()
