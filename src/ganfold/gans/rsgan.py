@@ -29,7 +29,7 @@ class Config:
     betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2 (sec. 6)
     smooth: bool = True  # G ends by evening out what it deems flat: takes grain off grounds
     flatten: bool = False  # samples are evened out over wide places too, which D does not see: for drawings
-    input_noise: float = 0.0  # deviation of normal noise added to all that D sees, so that it does not win
+    input_noise: float = 0.1  # deviation of normal noise added to all that D sees, so that it does not win
     augment: float = 0.0  # share of D's images shifted, recoloured, cut out: for few images (Zhao 2020) [try 0.5]
     labels: bool = False  # learn by class, where the images have classes
     label_dim: int = 32  # dimensions of G's embedding of the label

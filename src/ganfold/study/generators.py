@@ -18,7 +18,10 @@ from ganfold.training.train import train
 
 GAN = "rsgan"
 KIMG = 40.0  # a budget in images and not in minutes: the same seed then makes the same files
-OPTIONS: dict[str, dict[str, Any]] = {"rsgan": {"labels": True, "width_d": 24, "smooth": False}, "cgan": {"width": 32}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "rsgan": {"labels": True, "width_d": 24, "smooth": False, "input_noise": 0.0},
+    "cgan": {"width": 32},
+}
 RAMP = 0.2  # of the budget, over which r3gan lets the labels in
 
 
