@@ -23,7 +23,7 @@ from ganfold import GanfoldError, checkpoint
 from ganfold.cli import main
 from ganfold.gans import GANS, find
 from ganfold.training.loop import _next_report
-from ganfold.training.options import command
+from ganfold.training.options import command, split
 from ganfold.training.settings import Settings
 from ganfold.training.trainer import Trainer
 
@@ -361,6 +361,11 @@ def test_bad_options_are_one_sentence_and_leave_nothing(
     with pytest.raises(GanfoldError, match=sentence):
         small("dcgan", squares, tmp_path / "run", **options)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_share_may_be_given_as_a_whole_number() -> None:
+    config, _ = split(find("dcgan"), "dcgan", {"augment": 0, "input_noise": 0, "lr": 1})
+    assert (config.augment, config.input_noise, config.lr) == (0, 0, 1)
 
 
 def test_input_noise_and_smoothing_change_what_they_should(squares: Path, tmp_path: Path) -> None:
