@@ -19,6 +19,10 @@ class Ranks:
         self.local = int(os.environ.get("LOCAL_RANK", "0"))
         self._owns_group = self.world > 1 and not dist.is_initialized()
         if self._owns_group:
+            # An optimizer imports this later, and then its functions' default arguments would hold the group for ever:
+            # `destroy_process_group` would leave gloo's threads, which can abort a process that ends.
+            import torch.distributed.nn.functional  # noqa: F401
+
             if device_type == "cuda":
                 torch.cuda.set_device(self.local)
             dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
