@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kimg", type=float, default=40.0)
     parser.add_argument("--options", default="{}", help="of the GAN, over what `augment` gives it, as JSON")
-    parser.add_argument("--out", type=Path, default=Path("runs", "passing"))
     asked = parser.parse_args()
     torch.set_num_threads(1)
     images = data.load("digits", resolution=32, held_out=0, progress=False)
@@ -35,14 +35,13 @@ def main() -> None:
     of_each = [np.flatnonzero(labels == k)[: FEW if k in SMALL else EACH] for k in range(count)]
     rows = np.sort(np.concatenate(of_each))
     options = json.loads(asked.options)
-    run = trained(images, rows, asked.out, kimg=asked.kimg, seed=asked.seed, progress=False, **options)
-    made, intended = sampled(run, images.classes, np.full(count, MADE), asked.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        run = trained(images, rows, Path(folder), kimg=asked.kimg, seed=asked.seed, progress=False, **options)
+        made, intended = sampled(run, images.classes, np.full(count, MADE), asked.seed)
     found = select(made, intended, images.images[rows], labels[rows], count, seed=asked.seed)
     by_class = [int(found.classes[label]["kept"]) for label in range(count)]
     told = [int(sum(kept[name] for kept in found.classes.values())) for name in ("agreed", "supported", "copied")]
-    print(
-        f"{asked.out.name}: {sum(by_class)} of {len(made)} pass, by class {by_class}; agreed, supported, copied {told}"
-    )
+    print(f"{sum(by_class)} of {len(made)} pass, by class {by_class}; agreed, supported, copied {told}")
 
 
 if __name__ == "__main__":

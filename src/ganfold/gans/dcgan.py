@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ganfold.errors import GanfoldError
 from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, adam, halvings
 from ganfold.gans.losses import LOSSES
-from ganfold.networks.augment import augment
+from ganfold.networks.augment import augment, noisy
 from ganfold.networks.strided import Double, FromLatent, Halve, ToLogit
 
 
@@ -113,10 +113,7 @@ class DCGAN(GAN):
 
     def judge(self, batch: Batch, images: Tensor) -> Tensor:
         """D's logits (B,)."""
-        images = self.augment(batch, images)
-        if self.config.input_noise:
-            images = images + self.config.input_noise * batch.normal(*images.shape[1:])
-        return self.D(images)
+        return self.D(noisy(self.augment(batch, images), self.config.input_noise, batch.normal))
 
     def augment(self, batch: Batch, images: Tensor) -> Tensor:
         return augment(images, self.config.augment, batch.uniform)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, adam
+from ganfold.networks.augment import noisy
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,7 @@ class MLPGAN(GAN):
 
     def judge(self, batch: Batch, images: Tensor) -> Tensor:
         """D's logits (B,)."""
-        if self.config.input_noise:
-            images = images + self.config.input_noise * batch.normal(*images.shape[1:])
-        return self.D(images)
+        return self.D(noisy(images, self.config.input_noise, batch.normal))
 
     def sample(self, z: Tensor, given: Given = NOTHING) -> Tensor:
         return self.G(z)

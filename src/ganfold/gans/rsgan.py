@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ganfold.gans import dcgan
 from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, adam, cosine
 from ganfold.gans.losses import relativistic, relativistic_hinge
-from ganfold.networks.augment import augment
+from ganfold.networks.augment import augment, noisy
 from ganfold.networks.smooth import Smooth, flatten
 
 
@@ -25,11 +25,11 @@ class Config:
     loss: Literal["hinge", "logistic"] = "hinge"  # of the difference; eq. 4 and 5: logistic, with which D wins late
     lr: float = 1e-3  # Adam's learning rate (sec. 6: 2e-4, which takes three times as long)
     lr_end: float = 1e-4  # where its cosine ends ...
-    decay_kimg: float = 0.0  # ... after so many images; 0: it never falls, since D wins once it does
+    decay_kimg: float = 0.0  # ... after so many images; 0: it never falls, which learns more: see the page
     betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2 (sec. 6)
     smooth: bool = True  # G ends by evening out what it deems flat: takes grain off grounds
     flatten: bool = False  # samples are evened out over wide places too, which D does not see: for drawings
-    input_noise: float = 0.1  # deviation of normal noise added to all that D sees, so that it does not win
+    input_noise: float = 0.1  # deviation of normal noise added to all that D sees: keeps variety
     augment: float = 0.0  # share of D's images shifted, recoloured, cut out: for few images (Zhao 2020) [try 0.5]
     labels: bool = False  # learn by class, where the images have classes
     label_dim: int = 32  # dimensions of G's embedding of the label
@@ -112,9 +112,7 @@ class RSGAN(GAN):
 
     def judge(self, batch: Batch, images: Tensor) -> Tensor:
         """D's logits (B,), of which only differences mean anything."""
-        images = self.augment(batch, images)
-        if self.config.input_noise:
-            images = images + self.config.input_noise * batch.normal(*images.shape[1:])
+        images = noisy(self.augment(batch, images), self.config.input_noise, batch.normal)
         return self.D(images, batch.get("label"))
 
     def augment(self, batch: Batch, images: Tensor) -> Tensor:

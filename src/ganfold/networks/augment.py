@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Uniform = Callable[..., Tensor]  # (*shape) -> fresh numbers in (0, 1), (B, *shape): `Batch.uniform`
+Normal = Callable[..., Tensor]  # the same of normal numbers: `Batch.normal`
 
 SHIFT = 1 / 8  # of the side, at most (their code's default)
 HOLE = 1 / 2  # of the side: what a cutout covers
@@ -28,6 +29,12 @@ def augment(images: Tensor, p: float, uniform: Uniform) -> Tensor:
         chosen = uniform() < p
         images = torch.where(chosen[:, None, None, None], change(images, uniform), images)
     return images
+
+
+def noisy(images: Tensor, deviation: float, normal: Normal) -> Tensor:
+    """Images (B, C, H, W) with normal noise of this deviation on each pixel, 0: as they are (Sonderby 2016, "Amortised
+    MAP inference for image super-resolution", arXiv:1610.04490, sec. 3)."""
+    return images + deviation * normal(*images.shape[1:]) if deviation else images
 
 
 def colour(images: Tensor, uniform: Uniform) -> Tensor:

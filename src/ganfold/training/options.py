@@ -27,9 +27,9 @@ def split(kind: type[GAN], gan: str, options: dict[str, Any]) -> tuple[Any, Sett
         if name not in mine | common:
             raise GanfoldError(f"{gan} has no option {name!r}{did_you_mean(name, mine | common)}")
     config = kind.config_class(**{k: v for k, v in options.items() if k in mine})
-    counts = {field.name for field in fields(kind.config_class) if str(field.type).startswith("int")}
+    counts = {field.name for field in fields(kind.config_class) if type(field.default) is int}
     for name, value in asdict(config).items():
-        least = 2 if name == "batch" else 1 if name in counts else 0  # by its type: a share may be given as 0, not 0.0
+        least = 2 if name == "batch" else 1 if name in counts else 0  # a share may be given as 0, not only as 0.0
         below = 1 if name in ("betas", "label_smoothing") else math.inf
         most = 1 if name in SHARES else math.inf
         for number in value if isinstance(value, tuple) else (value,):

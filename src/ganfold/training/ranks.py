@@ -21,7 +21,7 @@ class Ranks:
         if self._owns_group:
             # An optimizer imports this later, and then its functions' default arguments would hold the group for ever:
             # `destroy_process_group` would leave gloo's threads, which can abort a process that ends.
-            import torch.distributed.nn.functional  # noqa: F401
+            import torch.distributed.nn.functional
 
             if device_type == "cuda":
                 torch.cuda.set_device(self.local)
