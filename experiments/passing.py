@@ -1,8 +1,9 @@
 """How many images of a generator that learns by class pass the selection of `ganfold augment`; see docs/gans/rsgan.md.
 
     OMP_NUM_THREADS=1 python experiments/passing.py --seed 0 --options '{"batch": 32}'
+    OMP_NUM_THREADS=1 python experiments/passing.py --data avatars --small personas adventurer
 
-1,900 `digits` of 32 px, 50 in each of three classes; 60 images of each class are made.
+Images of 32 px, 250 of each class, 50 of the small ones; 60 images of each class are made.
 """
 
 from __future__ import annotations
@@ -19,20 +20,24 @@ from ganfold import data
 from ganfold.study.generators import sampled, trained
 from ganfold.study.selection import select
 
-SMALL, FEW, EACH = (3, 5, 8), 50, 250
+FEW, EACH = 50, 250  # images of a small class, of another
 MADE = 60  # of each class
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="digits")
+    parser.add_argument("--small", nargs="+", default=["3", "5", "8"], help="classes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kimg", type=float, default=40.0)
     parser.add_argument("--options", default="{}", help="of the GAN, over what `augment` gives it, as JSON")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    images = data.load("digits", resolution=32, held_out=0, progress=False)
+    images = data.load(asked.data, resolution=32, held_out=0, progress=False)
     labels, count = np.asarray(images.labels), len(images.classes)
-    of_each = [np.flatnonzero(labels == k)[: FEW if k in SMALL else EACH] for k in range(count)]
+    of_each = [
+        np.flatnonzero(labels == k)[: FEW if name in asked.small else EACH] for k, name in enumerate(images.classes)
+    ]
     rows = np.sort(np.concatenate(of_each))
     options = json.loads(asked.options)
     with tempfile.TemporaryDirectory() as folder:
