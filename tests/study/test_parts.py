@@ -11,7 +11,9 @@ from PIL import Image
 
 from ganfold import data
 from ganfold.errors import GanfoldError
+from ganfold.study.generators import trained
 from ganfold.study.parts import additions, groups, labelled, split, target
+from ganfold.training.options import changed
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +92,18 @@ def test_what_a_class_is_given() -> None:
     assert additions(counts, 0, None).tolist() == [0, 0, 0]
     assert additions(counts, 1, 1.5).tolist() == [50, 30, 10]
     assert additions(np.array([50, 48]), 1, None).tolist() == [50, 48]  # balanced already: twice
+
+
+def test_the_generator_is_the_default_by_class_and_flattens_drawings(tmp_path: Path) -> None:
+    for name in ("drawings", "photos"):
+        images, labels = blobs((10, 10))
+        if name == "drawings":
+            images[:] = images[:, :, :1, :1]
+        np.savez(tmp_path / f"{name}.npz", images=images, labels=labels, classes=["red", "green"])
+        loaded = data.load(tmp_path / f"{name}.npz", held_out=0, progress=False, keep_duplicates=True)
+        rows = np.arange(len(loaded))
+        run = trained(loaded, rows, tmp_path / name, kimg=0.02, width=8, width_d=8, device="cpu", progress=False)
+        chosen = changed(run.gan.config)
+        assert chosen == {"labels": True, "augment": 0.3, "width": 8, "width_d": 8} | (
+            {"flatten": True} if name == "drawings" else {}
+        )
