@@ -71,12 +71,16 @@ def test_fewer_images_are_augmented_more() -> None:
 def test_drawings_are_told_from_photos_by_neighbours_that_are_exactly_alike() -> None:
     random = np.random.default_rng(0)
     drawn = np.repeat(random.integers(0, 255, (4, 3, 16, 4), np.uint8), 4, axis=3)  # stripes of four pixels
-    assert rules.choose_flatten(drawn) == (True, "80% of neighbouring pixels are alike: drawings")
+    all_four = np.arange(4)
+    assert rules.choose_flatten(drawn, all_four) == (True, "80% of neighbouring pixels are alike: drawings")
     grainy = drawn + random.integers(0, 2, drawn.shape, np.uint8)
-    assert rules.choose_flatten(grainy)[0] is False
+    assert rules.choose_flatten(grainy, all_four)[0] is False
     in_one_channel = drawn.copy()
     in_one_channel[:, 2] = grainy[:, 2]
-    assert rules.choose_flatten(in_one_channel)[1] == "41% of neighbouring pixels are alike: drawings"
+    assert rules.choose_flatten(in_one_channel, all_four)[1] == "41% of neighbouring pixels are alike: drawings"
+    half = np.concatenate([drawn, grainy])
+    assert rules.choose_flatten(half, all_four)[0] is True  # the others do not count
+    assert rules.choose_flatten(half, all_four + 4)[0] is False
 
 
 def test_a_budget_of_nobodys_is_longer_on_a_slow_machine() -> None:

@@ -18,10 +18,7 @@ from ganfold.training.train import train
 
 GAN = "rsgan"
 KIMG = 40.0  # a budget in images and not in minutes: the same seed then makes the same files
-OPTIONS: dict[str, dict[str, Any]] = {
-    "rsgan": {"labels": True},
-    "cgan": {"width": 32},
-}
+OPTIONS: dict[str, dict[str, Any]] = {"rsgan": {"labels": True}, "cgan": {"width": 32}}
 RAMP = 0.2  # of the budget, over which r3gan lets the labels in
 
 
@@ -60,8 +57,8 @@ def trained(
         kimg, minutes: the budget [40 kimg].
         options: of the GAN, over what is chosen here.
     """
-    config = learns_classes(gan).config_class
-    known = {field.name for field in fields(config)}
+    default = learns_classes(gan).config_class()
+    known = {field.name for field in fields(default)}
     source = folder / "images.npz"
     if not source.exists():
         assert images.labels is not None
@@ -72,12 +69,12 @@ def trained(
     how |= {"minutes": minutes, "seed": seed, "flips": flips, "device": device, "evaluate_every": 0.0}
     how |= {"augment": 0.3, "batch": min(16, 1 << (len(rows).bit_length() - 1))}  # small: many updates
     if "flatten" in known:
-        how["flatten"] = choose_flatten(images.images[rows])[0]
+        how["flatten"] = choose_flatten(images.images, rows)[0]
     how |= OPTIONS.get(gan, {}) | options
     if (out / "config.json").exists():
         before = Run(out).config["config"]
         how = {name: before[name] for name in ("labels_kimg", "decay_kimg") if name in before} | how
-    elif getattr(config(), "decay_kimg", 0):  # a rate that falls at all
+    elif getattr(default, "decay_kimg", 0):  # a rate that falls at all
         if kimg is None:
             kimg = plan(source, out, gan=gan, progress=False, **how).kimg
         how = {name: v for name, v in (("labels_kimg", RAMP * kimg), ("decay_kimg", kimg)) if name in known} | how

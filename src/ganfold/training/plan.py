@@ -72,8 +72,9 @@ def choose_augment(where: str, images: int) -> Rule:
     return 0.0, f"{images:,} images are enough without, for as long as this takes"
 
 
-def choose_flatten(images: np.ndarray) -> Rule:
-    """Whether samples are to be evened out, from some images (N, C, H, W)."""
+def choose_flatten(images: np.ndarray, rows: np.ndarray) -> Rule:
+    """Whether samples are to be evened out, from these rows, about 500 of them, of images (N, C, H, W)."""
+    images = np.asarray(images[rows[:: max(1, len(rows) // 500)]])
     alike = float((images[..., 1:] == images[..., :-1]).all(1).mean())
     is_drawn = alike >= DRAWN
     return is_drawn, f"{alike:.0%} of neighbouring pixels are alike: {'drawings' if is_drawn else 'photos'}"
@@ -173,7 +174,7 @@ def plan(
     rules = sizes | {"batch": choose_batch(where.type, count), "augment": choose_augment(where.type, count)}
     known = {field.name for field in fields(kind.config_class)}
     if "flatten" in known:
-        rules["flatten"] = choose_flatten(np.asarray(images.images[images.train[:: max(1, count // 500)]]))
+        rules["flatten"] = choose_flatten(images.images, images.train)
     chosen |= {name: choose(name, rule) for name, rule in rules.items() if name in known}
     chosen = given | chosen
     labels = chosen.get("labels", getattr(kind.config_class, "labels", kind.conditional))
