@@ -68,19 +68,22 @@ def test_fewer_images_are_augmented_more() -> None:
     assert [rules.choose_augment("cuda", count)[0] for count in counts] == [0.5, 0.5, 0.5, 0.5, 0]
 
 
-def test_drawings_are_told_from_photos_by_neighbours_that_are_exactly_alike() -> None:
+def test_pixels_exactly_like_their_neighbour_in_all_channels_are_counted() -> None:
     random = np.random.default_rng(0)
     drawn = np.repeat(random.integers(0, 255, (4, 3, 16, 4), np.uint8), 4, axis=3)  # stripes of four pixels
     all_four = np.arange(4)
-    assert rules.choose_flatten(drawn, all_four) == (True, "80% of neighbouring pixels are alike: drawings")
+    assert rules.alike(drawn, all_four) == pytest.approx(0.8, abs=0.01)
     grainy = drawn + random.integers(0, 2, drawn.shape, np.uint8)
-    assert rules.choose_flatten(grainy, all_four)[0] is False
     in_one_channel = drawn.copy()
     in_one_channel[:, 2] = grainy[:, 2]
-    assert rules.choose_flatten(in_one_channel, all_four)[1] == "41% of neighbouring pixels are alike: drawings"
-    half = np.concatenate([drawn, grainy])
-    assert rules.choose_flatten(half, all_four)[0] is True  # the others do not count
-    assert rules.choose_flatten(half, all_four + 4)[0] is False
+    assert rules.alike(in_one_channel, all_four) == pytest.approx(0.4, abs=0.03)
+    assert rules.alike(np.concatenate([grainy, drawn]), all_four) < 0.15  # the others do not count
+
+
+def test_drawings_are_flattened_and_plain_grounds_get_noise() -> None:
+    assert rules.choose_flatten(0.8) == (True, "80% of neighbouring pixels are alike: drawings")
+    assert rules.choose_flatten(0.25) == (False, "25% of neighbouring pixels are alike: photos")
+    assert [rules.choose_noise(share)[0] for share in (0, 0.34, 0.47, 0.65, 1)] == [0.1, 0.1, 0.2, 0.35, 0.35]
 
 
 def test_a_budget_of_nobodys_is_longer_on_a_slow_machine() -> None:
@@ -136,7 +139,14 @@ def test_a_plan_chooses_all_with_reasons_and_writes_nothing(
     assert plan.gan == "rsgan"
     found = values(plan)
     assert "--flatten" in plan.command
-    wanted = {"resolution": "16", "batch": "16", "augment": "0.5", "width": "32", "flatten": "yes"}
+    wanted = {
+        "resolution": "16",
+        "batch": "16",
+        "augment": "0.5",
+        "width": "32",
+        "flatten": "yes",
+        "input_noise": "0.35",
+    }
     assert found.items() >= wanted.items()
     assert all(choice.why for choice in plan.choices)
     assert plan.images_per_second > 0
@@ -206,7 +216,7 @@ def test_the_bare_command_again_goes_on_without_another_plan(
         patch.setattr(Trainer, "step", interrupted)
         assert main(words) == 130
     said = capsys.readouterr().out
-    assert "budget      50 minutes" in said
+    assert re.search(r"budget +50 minutes", said)
     assert "Stopped by Ctrl-C" in said
     before = config(out)
     monkeypatch.setattr("ganfold.training.train.plan", lambda *_, **__: pytest.fail("planned anew"))

@@ -47,6 +47,7 @@ class Wishes:
     width: int | None = None  # channels of the layer next to the image [by the device]
     augment: float | None = None  # share of D's images shifted, recoloured, cut out [by the number of images]
     flatten: bool | None = None  # samples are evened out over wide places: for drawings [by what the images are]
+    input_noise: float | None = None  # deviation of the noise on all that D sees [by what the images are]
 
 
 def changed(values: Any) -> dict[str, Any]:

@@ -30,6 +30,7 @@ LONG = 120  # minutes: from here on a CPU is given 64 px
 LEAST, MOST = 15, 60  # minutes of a budget that nobody gave ...
 USEFUL = 300  # ... and the kimg that it should hold if that takes no longer than the most
 DRAWN = 0.3  # share of pixels exactly like their neighbour from which images count as drawn: photos have up to 0.25
+NOISE = ((0.6, 0.35), (0.4, 0.2), (0.0, 0.1))  # from that share on so much noise on what D sees: docs/gans/rsgan.md
 WARM, FEWEST, OFTEN, SECONDS = 2, 3, 20, 4.0  # steps of a trial: not counted, at least, at most, in so long a time
 MIB = 2**20
 
@@ -72,12 +73,22 @@ def choose_augment(where: str, images: int) -> Rule:
     return 0.0, f"{images:,} images are enough without, for as long as this takes"
 
 
-def choose_flatten(images: np.ndarray, rows: np.ndarray) -> Rule:
-    """Whether samples are to be evened out, from these rows, about 500 of them, of images (N, C, H, W)."""
-    images = np.asarray(images[rows[:: max(1, len(rows) // 500)]])
-    alike = float((images[..., 1:] == images[..., :-1]).all(1).mean())
-    is_drawn = alike >= DRAWN
-    return is_drawn, f"{alike:.0%} of neighbouring pixels are alike: {'drawings' if is_drawn else 'photos'}"
+def alike(images: np.ndarray, rows: np.ndarray) -> float:
+    """The share of pixels exactly like their neighbour, in about 500 of these rows of images (N, C, H, W)."""
+    some = np.asarray(images[rows[:: max(1, len(rows) // 500)]])
+    return float((some[..., 1:] == some[..., :-1]).all(1).mean())
+
+
+def choose_flatten(share: float) -> Rule:
+    """Whether samples are to be evened out, from the share of pixels like their neighbour."""
+    is_drawn = share >= DRAWN
+    return is_drawn, f"{share:.0%} of neighbouring pixels are alike: {'drawings' if is_drawn else 'photos'}"
+
+
+def choose_noise(share: float) -> Rule:
+    """The noise on what D sees, from the same share: where grounds are plain, the least grain tells a fake."""
+    noise = next(noise for least, noise in NOISE if share >= least)
+    return noise, "plain grounds: without, D tells fakes by their grain" if noise > NOISE[-1][1] else "keeps variety"
 
 
 def choose_minutes(images_per_second: float) -> Rule:
@@ -174,7 +185,8 @@ def plan(
     rules = sizes | {"batch": choose_batch(where.type, count), "augment": choose_augment(where.type, count)}
     known = {field.name for field in fields(kind.config_class)}
     if "flatten" in known:
-        rules["flatten"] = choose_flatten(images.images, images.train)
+        share = alike(images.images, images.train)
+        rules |= {"flatten": choose_flatten(share), "input_noise": choose_noise(share)}
     chosen |= {name: choose(name, rule) for name, rule in rules.items() if name in known}
     chosen = given | chosen
     labels = chosen.get("labels", getattr(kind.config_class, "labels", kind.conditional))
