@@ -96,7 +96,7 @@ def test_what_a_class_is_given() -> None:
 
 def test_the_generator_is_the_default_by_class_and_made_for_drawings(tmp_path: Path) -> None:
     for name in ("drawings", "photos"):
-        images, labels = blobs((10, 10))
+        images, labels = blobs((10, 10), side=32)
         if name == "drawings":
             images[:] = images[:, :, :1, :1]
         np.savez(tmp_path / f"{name}.npz", images=images, labels=labels, classes=["red", "green"])

@@ -81,9 +81,10 @@ def test_pixels_exactly_like_their_neighbour_in_all_channels_are_counted() -> No
 
 
 def test_drawings_are_flattened_and_plain_grounds_get_noise() -> None:
-    assert rules.choose_flatten(0.8) == (True, "80% of neighbouring pixels are alike: drawings")
-    assert rules.choose_flatten(0.25) == (False, "25% of neighbouring pixels are alike: photos")
-    assert [rules.choose_noise(share)[0] for share in (0, 0.34, 0.47, 0.65, 1)] == [0.1, 0.1, 0.2, 0.35, 0.35]
+    assert rules.choose_flatten(0.8, 32) == (True, "80% of neighbouring pixels are alike: drawings")
+    assert rules.choose_flatten(0.25, 32) == (False, "25% of neighbouring pixels are alike: photos")
+    assert rules.choose_flatten(0.8, 16)[0] is False
+    assert [rules.choose_noise(share)[0] for share in (0.0, 0.34, 0.47, 0.65, 1)] == [0.1, 0.1, 0.2, 0.35, 0.35]
 
 
 def test_a_budget_of_nobodys_is_longer_on_a_slow_machine() -> None:
@@ -101,10 +102,11 @@ def test_the_command_line_takes_all_options_of_the_gan_that_it_names(
     assert {"--input grey", "--patch 16"} <= set(re.findall(r"--\w+ \w+", said.splitlines()[-1]))
     assert main(["plan", str(squares), "--gan", "rsgan", "--width", "4", "--no-smooth", "--kimg", "1"]) == 0
     assert "--no-smooth" in capsys.readouterr().out.splitlines()[-1]
-    assert main(["plan", str(squares), "--width", "4", "--kimg", "1", "--flatten", "False"]) == 0
+    assert main(["plan", str(squares), "--width", "4", "--kimg", "1", "--flatten", "True", "--input-noise", "0"]) == 0
     said = capsys.readouterr().out
-    assert re.search(r"flatten +no +as you ask", said)
-    assert "--flatten" not in said
+    assert re.search(r"flatten +yes +as you ask", said)
+    assert re.search(r"input_noise +0 +as you ask", said)
+    assert "--flatten --input-noise 0 " in said + " "
     with pytest.raises(SystemExit):
         main([*words, "--smooth"])
     assert "--smooth" in capsys.readouterr().err
@@ -138,13 +140,12 @@ def test_a_plan_chooses_all_with_reasons_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
     assert plan.gan == "rsgan"
     found = values(plan)
-    assert "--flatten" in plan.command
     wanted = {
         "resolution": "16",
         "batch": "16",
         "augment": "0.5",
         "width": "32",
-        "flatten": "yes",
+        "flatten": "no",
         "input_noise": "0.35",
     }
     assert found.items() >= wanted.items()
@@ -237,6 +238,15 @@ def test_a_restart_plans_anew(squares: Path, tmp_path: Path) -> None:
     ganfold.train(data=squares, out=out, width=8, kimg=0.032, progress=False, restart=True)
     assert config(out)["config"]["width"] == 8
     assert config(out)["config"]["batch"] == 16
+
+
+def test_a_plan_for_drawings(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    plain = np.repeat(np.repeat(random.integers(0, 255, (40, 4, 4, 3), np.uint8), 8, 1), 8, 2)
+    np.save(tmp_path / "plain.npy", plain)
+    plan = ganfold.plan(tmp_path / "plain.npy", kimg=1, progress=False, device="cpu", width=8)
+    assert values(plan).items() >= {"flatten": "yes", "input_noise": "0.35"}.items()
+    assert "--flatten --input-noise 0.35" in plan.command
 
 
 def test_a_plan_for_twenty_images(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def trained(
     how |= {"augment": 0.3, "batch": min(16, 1 << (len(rows).bit_length() - 1))}  # small: many updates
     if "flatten" in known:
         share = alike(images.images, rows)
-        how |= {"flatten": choose_flatten(share)[0], "input_noise": choose_noise(share)[0]}
+        how |= {"flatten": choose_flatten(share, images.resolution)[0], "input_noise": choose_noise(share)[0]}
     how |= OPTIONS.get(gan, {}) | options
     if (out / "config.json").exists():
         before = Run(out).config["config"]

@@ -79,8 +79,10 @@ def alike(images: np.ndarray, rows: np.ndarray) -> float:
     return float((some[..., 1:] == some[..., :-1]).all(1).mean())
 
 
-def choose_flatten(share: float) -> Rule:
+def choose_flatten(share: float, resolution: int) -> Rule:
     """Whether samples are to be evened out, from the share of pixels like their neighbour."""
+    if resolution < 32:
+        return False, "under 32 px lines would go too"
     is_drawn = share >= DRAWN
     return is_drawn, f"{share:.0%} of neighbouring pixels are alike: {'drawings' if is_drawn else 'photos'}"
 
@@ -186,7 +188,7 @@ def plan(
     known = {field.name for field in fields(kind.config_class)}
     if "flatten" in known:
         share = alike(images.images, images.train)
-        rules |= {"flatten": choose_flatten(share), "input_noise": choose_noise(share)}
+        rules |= {"flatten": choose_flatten(share, images.resolution), "input_noise": choose_noise(share)}
     chosen |= {name: choose(name, rule) for name, rule in rules.items() if name in known}
     chosen = given | chosen
     labels = chosen.get("labels", getattr(kind.config_class, "labels", kind.conditional))
