@@ -35,9 +35,8 @@ class Generator(nn.Module):
         super().__init__()
         z_dim = config.z_dim + config.label_dim
         self.label = nn.Embedding(shape.classes, config.label_dim)
+        nn.init.normal_(self.label.weight, 0, 0.1)  # small: as large as z, each class becomes one image
         conv = config.networks == "conv"
-        if conv:  # small: as large as z it takes over, and each class becomes one image
-            nn.init.normal_(self.label.weight, 0, 0.1)
         self.main = dcgan.Generator(z_dim, config.width, shape) if conv else gan.Generator(z_dim, shape)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
