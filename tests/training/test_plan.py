@@ -105,7 +105,7 @@ def test_the_command_line_takes_all_options_of_the_gan_that_it_names(
     assert main(["plan", str(squares), "--width", "4", "--kimg", "1", "--flatten", "True", "--input-noise", "0"]) == 0
     said = capsys.readouterr().out
     assert re.search(r"flatten +yes +as you ask", said)
-    assert re.search(r"input_noise +0 +as you ask", said)
+    assert re.search(r"input noise +0 +as you ask", said)
     assert "--flatten --input-noise 0 " in said + " "
     with pytest.raises(SystemExit):
         main([*words, "--smooth"])
@@ -146,7 +146,7 @@ def test_a_plan_chooses_all_with_reasons_and_writes_nothing(
         "augment": "0.5",
         "width": "32",
         "flatten": "no",
-        "input_noise": "0.35",
+        "input noise": "0.35",
     }
     assert found.items() >= wanted.items()
     assert all(choice.why for choice in plan.choices)
@@ -245,7 +245,7 @@ def test_a_plan_for_drawings(tmp_path: Path) -> None:
     plain = np.repeat(np.repeat(random.integers(0, 255, (40, 4, 4, 3), np.uint8), 8, 1), 8, 2)
     np.save(tmp_path / "plain.npy", plain)
     plan = ganfold.plan(tmp_path / "plain.npy", kimg=1, progress=False, device="cpu", width=8)
-    assert values(plan).items() >= {"flatten": "yes", "input_noise": "0.35"}.items()
+    assert values(plan).items() >= {"flatten": "yes", "input noise": "0.35"}.items()
     assert "--flatten --input-noise 0.35" in plan.command
 
 

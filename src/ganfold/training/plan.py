@@ -169,7 +169,7 @@ def plan(
 
     def choose(name: str, rule: Rule) -> Any:
         value, why = (given[name], "as you ask") if name in given else rule
-        choices.append(Choice(name, _shown(value), why))
+        choices.append(Choice(name.replace("_", " "), _shown(value), why))
         return value
 
     _say_device(choices, where, asked=settings.device != "auto")
