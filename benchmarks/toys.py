@@ -203,7 +203,7 @@ def save_film(looks: dict[str, list[list[Tensor]]], steps: int, path: Path) -> N
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=1000, help="updates of G")
+    parser.add_argument("--steps", type=int, default=5000, help="updates of G")
     said = parser.parse_args()
     torch.set_num_threads(1)
     looks: dict[str, list[list[Tensor]]] = {mixture: [] for mixture in MIXTURES}
