@@ -13,7 +13,7 @@ from ganfold.errors import GanfoldError
 from ganfold.files import write_atomically
 from ganfold.gans import contract, find
 from ganfold.run import Run
-from ganfold.training.plan import alike, choose_flatten, choose_noise, plan
+from ganfold.training.plan import by_grounds, plan
 from ganfold.training.train import train
 
 GAN = "rsgan"
@@ -69,8 +69,7 @@ def trained(
     how |= {"minutes": minutes, "seed": seed, "flips": flips, "device": device, "evaluate_every": 0.0}
     how |= {"augment": 0.3, "batch": min(16, 1 << (len(rows).bit_length() - 1))}  # small: many updates
     if "flatten" in known:
-        share = alike(images.images, rows)
-        how |= {"flatten": choose_flatten(share, images.resolution)[0], "input_noise": choose_noise(share)[0]}
+        how |= {name: value for name, (value, _) in by_grounds(images, rows).items()}
     how |= OPTIONS.get(gan, {}) | options
     if (out / "config.json").exists():
         before = Run(out).config["config"]

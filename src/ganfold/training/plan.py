@@ -93,6 +93,12 @@ def choose_noise(share: float) -> Rule:
     return noise, "plain grounds: without, D tells fakes by their grain" if noise > NOISE[-1][1] else "keeps variety"
 
 
+def by_grounds(images: ImageSet, rows: np.ndarray) -> dict[str, Rule]:
+    """What follows from how plain the grounds of these images of a set are."""
+    share = alike(images.images, rows)
+    return {"flatten": choose_flatten(share, images.resolution), "input_noise": choose_noise(share)}
+
+
 def choose_minutes(images_per_second: float) -> Rule:
     """The budget: long enough for something to look at on most machines."""
     minutes = min(MOST, max(LEAST, round(USEFUL * 1000 / images_per_second / 60)))
@@ -187,8 +193,7 @@ def plan(
     rules = sizes | {"batch": choose_batch(where.type, count), "augment": choose_augment(where.type, count)}
     known = {field.name for field in fields(kind.config_class)}
     if "flatten" in known:
-        share = alike(images.images, images.train)
-        rules |= {"flatten": choose_flatten(share, images.resolution), "input_noise": choose_noise(share)}
+        rules |= by_grounds(images, images.train)
     chosen |= {name: choose(name, rule) for name, rule in rules.items() if name in known}
     chosen = given | chosen
     labels = chosen.get("labels", getattr(kind.config_class, "labels", kind.conditional))
