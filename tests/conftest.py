@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tiny import write_squares
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -19,14 +21,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session")
 def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An array file of 96 RGB images of 16 pixels: a coloured square somewhere on a dark ground, in three classes."""
-    random = np.random.default_rng(0)
-    images = np.full((96, 16, 16, 3), 20, np.uint8)
-    for image in images:
-        top, left = random.integers(0, 10, 2)
-        image[top : top + 6, left : left + 6] = random.integers(80, 255, 3)
-    path = tmp_path_factory.mktemp("squares") / "squares.npz"
-    np.savez(path, images=images, labels=np.arange(96) % 3)
-    return path
+    return write_squares(tmp_path_factory.mktemp("squares") / "squares.npz")
 
 
 @pytest.fixture(scope="session")

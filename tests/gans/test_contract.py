@@ -3,58 +3,25 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from ganfold.data import ImageSet, load
-from ganfold.data.captions import LENGTH, Captions
+from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError
 from ganfold.fields import Fields
 from ganfold.gans import GANS, find, noise
 from ganfold.gans.contract import GAN, Batch, Shape, Terms
-from ganfold.training.batches import Batches
-from ganfold.training.ranks import Ranks
 from ganfold.training.trainer import Trainer
-
-BATCH = 8
-
-
-SMALL = {"batch": BATCH, "width": 4, "z_dim": 6, "blocks": 1}
+from tiny import RGB, images_for, rich_images, small_gan, small_trainer
 
 
 @pytest.fixture(scope="module")
 def images(squares: Path) -> ImageSet:
-    """Labelled images with all that any GAN may want: inputs that belong to them, and captions."""
-    images = load(squares, progress=False)
-    inputs = replace(images, images=255 - images.images)
-    random = np.random.default_rng(0)
-    places = np.array([[0.2, 0.1, 0.5, 0.6]] * len(images), np.float32)
-    tokens = random.integers(0, len(WORDS) + 1, (len(images), LENGTH)).astype(np.uint16)
-    captions = Captions(WORDS, tokens, places, random.random((len(images), 2, 3), np.float32))
-    return replace(images, inputs=inputs, partner=np.arange(len(images)), captions=captions)
-
-
-WORDS = ("dark", "ground", "square")
-RGB = Shape(3, 16, 3, inputs=3, words=len(WORDS) + 1, keypoints=2)
-
-
-def config(name: str) -> Any:
-    kind = find(name).config_class
-    return kind(**{k: v for k, v in SMALL.items() if k in {f.name for f in fields(kind)}})
-
-
-def build(name: str, shape: Shape = RGB) -> GAN:
-    torch.manual_seed(0)
-    return find(name)(config(name), shape)
-
-
-def wanted(name: str, images: ImageSet) -> ImageSet:
-    return replace(images, partner=None) if find(name).wants(config(name)) == "domains" else images
+    return rich_images(squares)
 
 
 def given(gan: GAN, images: ImageSet, count: int) -> Terms:
@@ -63,12 +30,6 @@ def given(gan: GAN, images: ImageSet, count: int) -> Terms:
     batch = Batch(fields, torch.arange(count))
     batch.begin("test")
     return gan.given(batch)
-
-
-def trainer(name: str, images: ImageSet) -> Trainer:
-    cpu, ranks = torch.device("cpu"), Ranks("cpu")
-    batches = Batches(wanted(name, images), seed=0, size=BATCH, ranks=ranks, device=cpu, flips=True)
-    return Trainer(build(name), batches, seed=0, device=cpu, ranks=ranks, ema_images=1000)
 
 
 def same(one: Trainer, other: Trainer) -> bool:
@@ -83,10 +44,10 @@ def same(one: Trainer, other: Trainer) -> bool:
 @pytest.mark.parametrize("name", GANS)
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_images_have_the_asked_for_shape_and_range(name: str, channels: int, images: ImageSet) -> None:
-    gan = build(name, replace(RGB, channels=channels, inputs=channels)).eval()
+    gan = small_gan(name, replace(RGB, channels=channels, inputs=channels)).eval()
     pixels = np.repeat(images.images[:, :1], channels, 1)
     shown = replace(images, images=pixels, inputs=replace(images, images=pixels))
-    made = gan.sample(noise.normal(1, torch.arange(5), *gan.latent), given(gan, wanted(name, shown), 5))
+    made = gan.sample(noise.normal(1, torch.arange(5), *gan.latent), given(gan, images_for(name, shown), 5))
     assert made.shape == (5, channels, 16, 16)
     assert made.abs().max() <= 1
     assert made.std() > 0
@@ -94,7 +55,7 @@ def test_images_have_the_asked_for_shape_and_range(name: str, channels: int, ima
 
 @pytest.mark.parametrize("name", GANS)
 def test_a_phase_moves_exactly_what_its_optimizer_owns(name: str, images: ImageSet) -> None:
-    subject = trainer(name, images)
+    subject = small_trainer(name, images)
     subject.step()  # what begins at zero hides what stands before it from the first gradient
     subject.gan.seen.fill_(10**6)  # and so does what is let in slowly
     names = {id(weight): key for key, weight in subject.gan.named_parameters()}
@@ -120,7 +81,7 @@ def test_a_phase_moves_exactly_what_its_optimizer_owns(name: str, images: ImageS
 
 @pytest.mark.parametrize("name", GANS)
 def test_every_weight_is_owned_and_every_phase_has_terms(name: str, images: ImageSet) -> None:
-    subject = trainer(name, images)
+    subject = small_trainer(name, images)
     owned = [weight for weights in subject._owned.values() for weight in weights]
     assert {id(w) for w in owned} == {id(w) for w in subject.gan.parameters()}
     subject.step()
@@ -133,7 +94,7 @@ def test_every_weight_is_owned_and_every_phase_has_terms(name: str, images: Imag
 
 @pytest.mark.parametrize("name", GANS)
 def test_the_same_seed_gives_the_same_bits(name: str, images: ImageSet) -> None:
-    one, other = trainer(name, images), trainer(name, images)
+    one, other = small_trainer(name, images), small_trainer(name, images)
     for _ in range(3):
         one.step()
         torch.rand(7)  # whatever else draws from torch's own generator must not matter
@@ -144,7 +105,7 @@ def test_the_same_seed_gives_the_same_bits(name: str, images: ImageSet) -> None:
 @pytest.mark.parametrize("name", GANS)
 @pytest.mark.parametrize("stop", [0, 1, 3])
 def test_resume_gives_the_same_bits(name: str, stop: int, images: ImageSet) -> None:
-    whole, first, second = (trainer(name, images) for _ in range(3))
+    whole, first, second = (small_trainer(name, images) for _ in range(3))
     for _ in range(5):
         whole.step()
     for _ in range(stop):
@@ -158,7 +119,7 @@ def test_resume_gives_the_same_bits(name: str, stop: int, images: ImageSet) -> N
 
 @pytest.mark.parametrize("name", GANS)
 def test_the_averaged_generator_follows_and_makes_the_samples(name: str, images: ImageSet) -> None:
-    subject = trainer(name, images)
+    subject = small_trainer(name, images)
     z, made_from = noise.normal(0, torch.arange(4), *subject.gan.latent), given(subject.gan, subject.batches.data, 4)
     before = subject.sample(z, made_from)
     for _ in range(3):
@@ -207,7 +168,7 @@ def test_every_default_is_explained(name: str) -> None:
 @pytest.mark.parametrize("native", [8, 16, 28, 32, 48, 60, 64, 100, 1000])
 def test_the_default_resolution_can_be_made(name: str, native: int) -> None:
     resolution = find(name).resolution(native)
-    build(name, replace(RGB, resolution=resolution))
+    small_gan(name, replace(RGB, resolution=resolution))
     assert resolution <= max(64, native)
 
 
@@ -220,7 +181,7 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
 
 def test_dcgan_refuses_a_resolution_that_it_cannot_make() -> None:
     with pytest.raises(GanfoldError, match="16, 32, 64, 128 or 256 pixels a side, not 48"):
-        build("dcgan", Shape(3, 48))
+        small_gan("dcgan", Shape(3, 48))
 
 
 def test_dcgan_is_the_papers() -> None:
