@@ -19,8 +19,8 @@ import torch
 
 import ganfold
 from ganfold import data
-from ganfold.study import augment as module
-from ganfold.study.gate import Trial
+from ganfold.studies.gate import Trial
+from ganfold.verbs import augment as module
 
 SMALL, FEW, COUNT = (3, 5, 8), 40, 1000
 

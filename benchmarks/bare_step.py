@@ -15,10 +15,10 @@ from typing import Any
 import torch
 
 from ganfold import data
+from ganfold.device import keep_freed_memory
 from ganfold.gans import find
 from ganfold.gans.contract import Shape
 from ganfold.training.batches import Batches
-from ganfold.training.device import keep_freed_memory
 from ganfold.training.ranks import Ranks
 from ganfold.training.trainer import Trainer
 

@@ -79,8 +79,8 @@ def plain(options: argparse.Namespace, data: Path) -> Callable[[], None]:
 def ours(options: argparse.Namespace, data: Path) -> Callable[[], None]:
     """One `Trainer.step`, just as `ganfold train` runs it."""
     from ganfold.training.loop import Loop
-    from ganfold.training.train import train
     from ganfold.training.trainer import Trainer
+    from ganfold.verbs.train import train
 
     steps: list[Trainer] = []
 

@@ -13,11 +13,11 @@ import time
 import torch
 
 from ganfold import data
+from ganfold.device import keep_freed_memory
 from ganfold.gans.contract import Batch, Shape
 from ganfold.gans.dcgan import DCGAN, Config
 from ganfold.training import trainer as module
 from ganfold.training.batches import Batches
-from ganfold.training.device import keep_freed_memory
 from ganfold.training.ranks import Ranks
 from ganfold.training.trainer import Trainer
 

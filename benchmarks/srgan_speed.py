@@ -22,7 +22,7 @@ from PIL import Image
 from ganfold.gans.contract import Shape
 from ganfold.gans.srgan import SRGAN, Config
 from ganfold.networks.subpixel import OnShuffled
-from ganfold.upscaling import enlarged
+from ganfold.tasks.super_resolution import enlarged
 
 SIZES = {"here": (24, 4), "paper": (64, 16)}  # width, blocks
 

@@ -17,7 +17,7 @@ import torch
 
 from ganfold.gans import find
 from ganfold.gans.contract import Shape
-from ganfold.translating import _network, blended
+from ganfold.tasks.translation import _network, blended
 
 SHOWN: list[tuple[str, int, int]] = [  # GAN, resolution that it was built for, tile
     ("pix2pix", 256, 512),

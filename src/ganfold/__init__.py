@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any
 from ganfold.errors import GanfoldError
 
 if TYPE_CHECKING:
-    from ganfold.copying import copies
     from ganfold.data import check
-    from ganfold.evaluation import evaluate
-    from ganfold.inpainting import inpaint
-    from ganfold.probing import probe
-    from ganfold.reporting import report
-    from ganfold.run import Run, load
-    from ganfold.sampling import sample
-    from ganfold.study.augment import augment
-    from ganfold.study.study import study
-    from ganfold.training.plan import plan
-    from ganfold.training.train import train
-    from ganfold.translating import translate
-    from ganfold.upscaling import upscale
+    from ganfold.metrics.copies import copies
+    from ganfold.metrics.evaluation import evaluate
+    from ganfold.metrics.probing import probe
+    from ganfold.pages.run_page import report
+    from ganfold.runs.run import Run, load
+    from ganfold.tasks.inpainting import inpaint
+    from ganfold.tasks.super_resolution import upscale
+    from ganfold.tasks.translation import translate
+    from ganfold.verbs.augment import augment
+    from ganfold.verbs.plan import plan
+    from ganfold.verbs.sample import sample
+    from ganfold.verbs.study import study
+    from ganfold.verbs.train import train
 
 __version__ = "0.1.0"
 __all__ = [
@@ -51,21 +51,21 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Run": "ganfold.run",
-    "augment": "ganfold.study.augment",
+    "Run": "ganfold.runs.run",
+    "augment": "ganfold.verbs.augment",
     "check": "ganfold.data",
-    "copies": "ganfold.copying",
-    "evaluate": "ganfold.evaluation",
-    "inpaint": "ganfold.inpainting",
-    "load": "ganfold.run",
-    "plan": "ganfold.training.plan",
-    "probe": "ganfold.probing",
-    "report": "ganfold.reporting",
-    "sample": "ganfold.sampling",
-    "study": "ganfold.study.study",
-    "train": "ganfold.training.train",
-    "translate": "ganfold.translating",
-    "upscale": "ganfold.upscaling",
+    "copies": "ganfold.metrics.copies",
+    "evaluate": "ganfold.metrics.evaluation",
+    "inpaint": "ganfold.tasks.inpainting",
+    "load": "ganfold.runs.run",
+    "plan": "ganfold.verbs.plan",
+    "probe": "ganfold.metrics.probing",
+    "report": "ganfold.pages.run_page",
+    "sample": "ganfold.verbs.sample",
+    "study": "ganfold.verbs.study",
+    "train": "ganfold.verbs.train",
+    "translate": "ganfold.tasks.translation",
+    "upscale": "ganfold.tasks.super_resolution",
 }
 
 

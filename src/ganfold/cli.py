@@ -19,7 +19,7 @@ from ganfold.training.settings import Settings
 
 if TYPE_CHECKING:
     from ganfold.gans.contract import GAN
-    from ganfold.run import Run
+    from ganfold.runs.run import Run
 
 CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
 
@@ -106,7 +106,7 @@ class Sample:
 
         print(ganfold.sample(**vars(self)))
         if self.text is not None:
-            from ganfold.captioned import unknown
+            from ganfold.tasks.captions import unknown
 
             if strange := unknown(ganfold.load(self.run), self.text):
                 print(f"Left out, since no caption in training had it: {', '.join(strange)}")
@@ -370,7 +370,7 @@ def _run(words: list[str]) -> int:
 def _train(gan: str, words: list[str]) -> int:
     """`ganfold train NAME ...`: its flags are the fields of the GAN's `Config` and of `Settings`."""
     kind = find(gan)
-    from ganfold.training.train import train
+    from ganfold.verbs.train import train
 
     said = _flags(
         f"ganfold train {gan}",
@@ -395,7 +395,7 @@ def _train(gan: str, words: list[str]) -> int:
 def _plan(gan: str, words: list[str]) -> int:
     """`ganfold plan DATA --gan NAME ...`: its flags are those of `ganfold train NAME`."""
     kind = find(gan)
-    from ganfold.training.plan import plan
+    from ganfold.verbs.plan import plan
 
     said = _flags(
         "ganfold plan",

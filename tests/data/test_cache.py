@@ -16,8 +16,9 @@ import pytest
 
 from conftest import Load, Picture
 from ganfold import data
-from ganfold.data import decode, prepare, work
+from ganfold.data import prepare, work
 from ganfold.data.imageset import find
+from ganfold.data.sources import decode
 from ganfold.errors import GanfoldError
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from conftest import Load, Picture
-from ganfold.data.doctor import Finding
+from ganfold.data.sources.findings import Finding
 from ganfold.errors import GanfoldError
 
 

@@ -170,7 +170,7 @@ def test_a_picture_that_kills_the_decoder_is_left_out(
     from ganfold.data.prepare import Wanted, prepare
 
     deadly = (
-        "import os; from ganfold.data import decode, work; look = decode.look\n"
+        "import os; from ganfold.data import work; from ganfold.data.sources import decode; look = decode.look\n"
         "decode.look = lambda raw: os._exit(9) if raw.name == '05.png' else look(raw)\nwork._serve()"
     )
     popen = subprocess.Popen

@@ -14,20 +14,21 @@ from PIL import Image
 from torch import Tensor, nn
 
 import ganfold
-from ganfold import GanfoldError, pictures
+from ganfold import GanfoldError
 from ganfold.cli import main
 from ganfold.data import ImageSet, load
 from ganfold.gans import find, noise
 from ganfold.gans.contract import GAN, Batch, Shape
 from ganfold.gans.infogan import InfoGAN, mutual_information
 from ganfold.gans.losses import LOSSES
+from ganfold.images import grids
 from ganfold.networks.smooth import flatten
-from ganfold.run import Run, as_frequent_as, class_rows
-from ganfold.sampling import class_folders
+from ganfold.runs.run import Run, as_frequent_as, class_rows
 from ganfold.training.batches import Batches
-from ganfold.training.checkup import Checkup
+from ganfold.training.checkups import Checkup
 from ganfold.training.ranks import Ranks
 from ganfold.training.trainer import Trainer
+from ganfold.verbs.sample import class_folders
 
 CPU = torch.device("cpu")
 
@@ -425,7 +426,7 @@ def test_a_folder_of_samples_has_the_classes(run: Run, tmp_path: Path) -> None:
 def test_the_rows_of_a_grid_hold_their_class(run: Run, tmp_path: Path) -> None:
     ganfold.sample(run, tmp_path / "grid.png", count=12, seed=4, start=7)
     expected = np.concatenate([run.sample(4, 4, 7 + 4 * row, name) for row, name in enumerate(NAMES)])
-    grid = pictures.grid(expected, 4, scale=pictures.enlargement(expected))
+    grid = grids.grid(expected, 4, scale=grids.enlargement(expected))
     assert np.array_equal(np.asarray(Image.open(tmp_path / "grid.png")), np.asarray(grid))
 
 

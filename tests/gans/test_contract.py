@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from ganfold.data import ImageSet
+from ganfold.data.fields import Fields
 from ganfold.errors import GanfoldError
-from ganfold.fields import Fields
 from ganfold.gans import GANS, find, noise
 from ganfold.gans.contract import GAN, Batch, Shape, Terms
 from ganfold.training.trainer import Trainer

@@ -10,13 +10,13 @@ import torch
 
 from ganfold.data import ImageSet
 from ganfold.data.captions import Captions
-from ganfold.data.doctor import Findings
+from ganfold.data.fields import Fields
+from ganfold.data.sources.findings import Findings
 from ganfold.errors import GanfoldError
-from ganfold.fields import Fields
 from ganfold.gans import noise
 from ganfold.gans.contract import Batch, Shape
 from ganfold.gans.gawwn import GAWWN, Config
-from ganfold.run import as_bytes
+from ganfold.runs.run import as_bytes
 from ganfold.training.batches import Batches
 from ganfold.training.ranks import Ranks
 from ganfold.training.trainer import Trainer

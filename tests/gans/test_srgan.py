@@ -15,7 +15,7 @@ from ganfold.errors import GanfoldError
 from ganfold.gans.contract import Batch, Shape
 from ganfold.gans.srgan import SRGAN, Config, Discriminator, Generator
 from ganfold.metrics.features import extractor
-from ganfold.training import checkup
+from ganfold.training import checkups
 from ganfold.training.batches import Batches
 from ganfold.training.ranks import Ranks
 from ganfold.training.trainer import Trainer
@@ -149,10 +149,10 @@ def test_the_network_of_features_is_neither_owned_nor_saved(squares: Path) -> No
 def test_a_checkup_does_not_ask_a_discriminator_that_has_learnt_nothing(
     squares: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkup, "efficientnet", lambda size, device: extractor("pixels"))
-    monkeypatch.setattr(checkup, "LEAST", 20)
+    monkeypatch.setattr(checkups, "efficientnet", lambda size, device: extractor("pixels"))
+    monkeypatch.setattr(checkups, "LEAST", 20)
     subject = trainer(squares)
-    examine = checkup.Checkup(load(squares, held_out=0.4, progress=False), 0, torch.device("cpu"))
+    examine = checkups.Checkup(load(squares, held_out=0.4, progress=False), 0, torch.device("cpu"))
     assert "opinion/fake" not in examine(subject)
     for _ in range(3):
         subject.step()

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import ganfold
-from ganfold import checkpoint
 from ganfold.files import read_run
 from ganfold.gans import GANS
-from ganfold.run import build
+from ganfold.runs import checkpoint
+from ganfold.runs.run import build
 from machine import machine
 
 OLD = Path(__file__).parents[1] / "fixtures" / "run-0.1.0"

@@ -16,8 +16,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ganfold import checkpoint
 from ganfold.gans import find
+from ganfold.runs import checkpoint
 
 SMALL = {"batch": 8, "z_dim": 6, "width": 4, "blocks": 1, "pretrain_kimg": 0.2}
 MORE = {"cyclegan": ["--target", "digits"]}

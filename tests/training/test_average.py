@@ -9,7 +9,7 @@ from torch import nn
 
 from ganfold.data import load
 from ganfold.gans import find
-from ganfold.run import about
+from ganfold.runs.run import about
 from ganfold.training.average import Average
 from ganfold.training.ranks import Ranks
 from ganfold.training.settings import Settings

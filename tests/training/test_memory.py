@@ -11,13 +11,14 @@ import pytest
 import torch
 
 import ganfold
-from ganfold import GanfoldError, checkpoint
+from ganfold import GanfoldError
 from ganfold.data import ImageSet, load
 from ganfold.data.captions import LENGTH, Captions
+from ganfold.device import ran_out_of_memory
 from ganfold.gans import GANS, find
 from ganfold.gans.contract import Batch, Phase, Shape
+from ganfold.runs import checkpoint
 from ganfold.training.batches import Batches
-from ganfold.training.device import ran_out_of_memory
 from ganfold.training.ranks import Ranks
 from ganfold.training.trainer import Trainer
 

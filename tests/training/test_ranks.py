@@ -17,7 +17,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 @pytest.mark.slow
 def test_two_ranks_equal_one_with_the_joined_batch(squares: Path, tmp_path: Path) -> None:
-    script = str(Path(__file__).with_name("two_ranks.py"))
+    script = str(Path(__file__).parents[1] / "two_ranks.py")
     for words in ([sys.executable], [*TORCHRUN, "29511"]):
         out = tmp_path / f"{len(words)}-7"
         subprocess.run([*words, script, str(squares), str(out)], check=True, env=ENVIRONMENT, capture_output=True)

@@ -1,10 +1,10 @@
 """Any pictures in, one memory-mapped array out; and what is wrong with which file."""
 
-from ganfold.data.decode import Fit
-from ganfold.data.doctor import Finding, Findings
 from ganfold.data.imageset import BUNDLED, ImageSet, check, drawn, load, native
 from ganfold.data.sets import load_as
 from ganfold.data.sheet import contact_sheet
+from ganfold.data.sources.decode import Fit
+from ganfold.data.sources.findings import Finding, Findings
 
 __all__ = [
     "BUNDLED",

@@ -26,8 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from ganfold.data.doctor import Findings
-from ganfold.data.strings import Strings
+from ganfold.data.sources.findings import Findings
+from ganfold.data.sources.strings import Strings
 
 
 def default_cache() -> Path:

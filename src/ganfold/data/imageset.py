@@ -13,14 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from ganfold.data import arrays, hub, scenes, sheet, tree
+from ganfold.data import sheet
 from ganfold.data.cache import default_cache
 from ganfold.data.captions import Captions
-from ganfold.data.decode import Fit
-from ganfold.data.doctor import Findings
 from ganfold.data.prepare import Wanted, check_resolution, prepare
-from ganfold.data.source import Source, of_class
-from ganfold.data.strings import Rows
+from ganfold.data.sources import arrays, hub, scenes, tree
+from ganfold.data.sources.decode import Fit
+from ganfold.data.sources.findings import Findings
+from ganfold.data.sources.source import Source, of_class
+from ganfold.data.sources.strings import Rows
 from ganfold.errors import GanfoldError, did_you_mean
 
 BUNDLED = {"avatars": "avatars.zip", "digits": "digits.npz", "scenes": ""}  # that without a file is derived

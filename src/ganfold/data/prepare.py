@@ -18,10 +18,10 @@ import numpy as np
 
 from ganfold.data import work
 from ganfold.data.cache import Prepared, building, find_entry, native_of, store
-from ganfold.data.decode import Fit, Seen, Shape
-from ganfold.data.doctor import FEW, Finding, Findings, counted, shown
-from ganfold.data.source import Listing, Source, key_of
-from ganfold.data.strings import write_strings
+from ganfold.data.sources.decode import Fit, Seen, Shape
+from ganfold.data.sources.findings import FEW, Finding, Findings, counted, shown
+from ganfold.data.sources.source import Listing, Source, key_of
+from ganfold.data.sources.strings import write_strings
 from ganfold.errors import GanfoldError
 from ganfold.files import unwritable, write_json
 

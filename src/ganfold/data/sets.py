@@ -9,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 
 from ganfold.data.captions import captions
-from ganfold.data.doctor import Finding
 from ganfold.data.imageset import ImageSet, find, load
-from ganfold.data.pairs import halves
+from ganfold.data.sources.findings import Finding
+from ganfold.data.sources.pairs import halves
 from ganfold.errors import GanfoldError
 
 

@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from ganfold.data import decode
-from ganfold.data.decode import Shape, Unusable
-from ganfold.data.readers import Reader
+from ganfold.data.sources import decode
+from ganfold.data.sources.decode import Shape, Unusable
+from ganfold.data.sources.readers import Reader
 
 
 @dataclass(frozen=True)

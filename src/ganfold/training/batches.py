@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from ganfold.data import ImageSet
+from ganfold.data.fields import Fields, flipped
 from ganfold.errors import GanfoldError
-from ganfold.fields import Fields, flipped
 from ganfold.gans import noise
 from ganfold.gans.contract import Batch
 from ganfold.training.ranks import Ranks

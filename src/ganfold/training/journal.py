@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from tensorboardX import SummaryWriter
 
-from ganfold import pictures
 from ganfold.files import write_json
+from ganfold.images import grids
 
 GRID = 64  # samples in a grid
 
@@ -113,8 +113,8 @@ class Journal:
 
     def grid(self, samples: np.ndarray, kimg: float, step: int, columns: int | None = None) -> None:
         """Keep the grid of the fixed latents: `samples/<kimg>.png` and TensorBoard."""
-        picture = pictures.grid(samples, columns, scale=pictures.enlargement(samples))
-        pictures.save_png(picture, self.out / "samples" / f"{kimg:010.3f}.png", {"kimg": f"{kimg:g}"})
+        picture = grids.grid(samples, columns, scale=grids.enlargement(samples))
+        grids.save_png(picture, self.out / "samples" / f"{kimg:010.3f}.png", {"kimg": f"{kimg:g}"})
         pixels = np.asarray(picture)
         self._board.add_image("samples", pixels, step, dataformats="HWC" if pixels.ndim == 3 else "HW")
 
@@ -126,7 +126,7 @@ class Journal:
         """Join the grids into `progress.webp`."""
         frames = [path for path in sorted((self.out / "samples").glob("*.png")) if path.stem != "reals"]
         if len(frames) > 1:
-            pictures.film(frames, self.out / "progress.webp")
+            grids.film(frames, self.out / "progress.webp")
 
     def close(self) -> None:
         self._progress.stop()
@@ -140,4 +140,4 @@ class Journal:
 def real_grid(images: np.ndarray, out: Path) -> None:
     """Write `samples/reals.png`: real images (N, C, H, W) to compare with."""
     reals = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
-    pictures.save_png(pictures.grid(reals, scale=pictures.enlargement(reals)), out / "samples" / "reals.png", None)
+    grids.save_png(grids.grid(reals, scale=grids.enlargement(reals)), out / "samples" / "reals.png", None)

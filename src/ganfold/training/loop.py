@@ -13,14 +13,14 @@ from typing import Any
 
 from torch import Tensor
 
-from ganfold import checkpoint
 from ganfold.data import ImageSet
+from ganfold.data.fields import FromReals, from_reals
+from ganfold.device import ran_out_of_memory, release_memory
 from ganfold.errors import GanfoldError
-from ganfold.fields import FromReals, from_reals
-from ganfold.run import Giving, class_rows, generate, labelled
-from ganfold.training.checkup import FEWEST, Checkup
-from ganfold.training.device import ran_out_of_memory, release_memory
-from ganfold.training.doctor import diagnose, lost_its_gain
+from ganfold.runs import checkpoint
+from ganfold.runs.run import Giving, class_rows, generate, labelled
+from ganfold.training.checkups import FEWEST, Checkup
+from ganfold.training.diagnosis import diagnose, lost_its_gain
 from ganfold.training.journal import GRID, Journal
 from ganfold.training.ranks import Ranks, has_batch_norm
 from ganfold.training.settings import Settings

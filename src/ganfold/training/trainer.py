@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganfold.checkpoint import restore
 from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError
 from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Terms
-from ganfold.run import build
+from ganfold.runs.checkpoint import restore
+from ganfold.runs.run import build
 from ganfold.training.average import Average
 from ganfold.training.batches import Batches
 from ganfold.training.meter import Meter

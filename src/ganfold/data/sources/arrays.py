@@ -1,0 +1,221 @@
+"""Sets that are arrays: npz, npy, MNIST's IDX, CIFAR-10's and STL-10's binary files."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, BinaryIO, cast
+
+import numpy as np
+
+from ganfold.data.sources.readers import Records
+from ganfold.data.sources.source import Listing, Source, classes_from, key_of, states
+from ganfold.errors import GanfoldError
+
+IMAGES = ("images", "image", "x", "x_train", "train_images", "data")
+LABELS = ("labels", "label", "y", "y_train", "train_labels", "targets")
+CLASSES = ("classes", "class_names", "label_names")
+IDX = re.compile(r"images[-.]idx3[-.]ubyte(\.gz)?$")
+
+
+def npz(path: Path) -> Source:
+    """The images of an `.npz`, unpacked to the scratch folder as a plain file, so that RAM stays free."""
+
+    def listing(scratch: Path) -> Listing:
+        with _readable(path), zipfile.ZipFile(path) as archive:
+            members = {name.removesuffix(".npy"): name for name in archive.namelist()}
+            shapes = {}
+            for key, name in members.items():
+                with archive.open(name) as file:
+                    shapes[key] = _header(file)[:2]
+            held = ", ".join(f"{key} {dtype} {shape}" for key, (shape, dtype) in shapes.items()) or "nothing"
+            chosen = _pick(shapes, IMAGES) or _only(key for key, (shape, _) in shapes.items() if len(shape) in (3, 4))
+            if not chosen:
+                raise GanfoldError(f"{path} has no array named images or x; it holds {held}")
+            with archive.open(members[chosen]) as packed, open(scratch / "images.npy", "wb") as out:
+                shutil.copyfileobj(packed, out, 2**20)
+        found = _array(scratch / "images.npy", f"the array {chosen} of {path}", scratch)
+        with _readable(path), np.load(path, allow_pickle=False) as arrays:
+            if named := _pick(shapes, LABELS):
+                _no_objects(shapes[named][1], f"{named} of {path}")
+                names = _pick(shapes, CLASSES)
+                found.labels, found.classes = _labels(arrays[named], len(found.names), f"{named} of {path}")
+                if names and all(name.isdigit() and int(name) < len(arrays[names]) for name in found.classes):
+                    found.classes = tuple(str(arrays[names][int(name)]) for name in found.classes)
+        return found
+
+    return Source(key_of("npz", path.resolve(), states([path])), listing)
+
+
+def npy(path: Path) -> Source:
+    """The images of an `.npy`, read where they are."""
+    return Source(
+        key_of("npy", path.resolve(), states([path])),
+        lambda scratch: _array(path.resolve(), str(path), scratch),
+    )
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(file)
+    return shape, dtype, fortran
+
+
+def _no_objects(dtype: np.dtype[Any], what: str) -> None:
+    if dtype.hasobject:
+        raise GanfoldError(f"{what} holds pickled Python objects, which could run code: save it as plain numbers")
+
+
+def _pick(held: dict[str, Any], wanted: Sequence[str]) -> str | None:
+    lower = {key.lower(): key for key in held}
+    return next((lower[key] for key in wanted if key in lower), None)
+
+
+def _only(keys: Iterator[str]) -> str | None:
+    each = list(keys)
+    return each[0] if len(each) == 1 else None
+
+
+def _array(path: Path, what: str, scratch: Path) -> Listing:
+    with _readable(what), open(path, "rb") as file:
+        shape, dtype, fortran = _header(file)
+        offset = file.tell()
+    _no_objects(dtype, what)
+    if dtype != np.uint8:
+        raise GanfoldError(
+            f"{what} is {dtype}, not uint8 from 0 to 255: save (x * 255).round().astype('uint8') if it runs "
+            "from 0 to 1, ((x + 1) * 127.5).round().astype('uint8') if from -1 to 1"
+        )
+    if len(shape) == 3:
+        axes: tuple[int, ...] = (0, 1)
+    elif len(shape) == 4 and shape[3] in (1, 3, 4):
+        axes = (0, 1, 2)
+    elif len(shape) == 4 and shape[1] in (1, 3, 4):
+        axes = (1, 2, 0)
+    else:
+        raise GanfoldError(f"{what} has the shape {shape}; (N, H, W), (N, H, W, C) or (N, C, H, W) is wanted")
+    if path.stat().st_size - offset < np.prod(shape, dtype=np.int64):
+        raise GanfoldError(f"{what} is cut short: it holds less than its shape {shape} says")
+    if fortran:  # column by column: laid out row by row once
+        turned = np.lib.format.open_memmap(scratch / "turned.npy", "w+", np.uint8, shape)
+        turned[:] = np.load(path, mmap_mode="r", allow_pickle=False)
+        turned.flush()
+        return _array(scratch / "turned.npy", what, scratch)
+    stride = int(np.prod(shape[1:]))
+    return _listed(Records(((path, offset, shape[0]),), stride, shape[1:], axes))
+
+
+def _listed(reader: Records) -> Listing:
+    count = sum(count for _, _, count in reader.files)
+    return Listing(reader, [f"images[{i}]" for i in range(count)], size=count * reader.stride)
+
+
+def _labels(values: np.ndarray, count: int, what: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    if values.size != count:
+        raise GanfoldError(f"{what} has the shape {values.shape}; one label for each of the {count:,} images is wanted")
+    if values.dtype.kind == "f" and not (np.isfinite(values).all() and (values == np.round(values)).all()):
+        raise GanfoldError(f"{what} holds fractions; classes are wanted")
+    return classes_from((values.astype(np.int64) if values.dtype.kind in "fb" else values).ravel().tolist())
+
+
+def idx(path: Path) -> Source:
+    """MNIST's own format: an IDX file of images, plain or gzipped, with its labels beside it."""
+    beside = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
+    stem = beside.name.removesuffix(".gz")
+    near = (beside.with_name(stem), beside.with_name(stem + ".gz"))
+    labels = next((file for file in near if file.is_file() and file != path), None)
+
+    def listing(scratch: Path) -> Listing:
+        content, (count, height, width) = _idx(path, 3, scratch / "images")
+        found = _listed(Records(((content.resolve(), 16, count),), height * width, (height, width), (0, 1)))
+        if labels:
+            file, (many,) = _idx(labels, 1, scratch / "labels")
+            found.labels, found.classes = _labels(np.fromfile(file, np.uint8, many, offset=8), count, str(labels))
+        return found
+
+    return Source(key_of("idx", path.resolve(), states([path, labels] if labels else [path])), listing)
+
+
+def _idx(path: Path, dimensions: int, scratch: Path) -> tuple[Path, tuple[int, ...]]:
+    """The plain file and the sizes that its header tells."""
+    with _readable(path), _plain(path) as file:
+        head = file.read(4 + 4 * dimensions)
+        if head[:4] != bytes((0, 0, 8, dimensions)) or len(head) < 4 + 4 * dimensions:
+            raise GanfoldError(f"{path} is not an IDX file of 1-byte {'images' if dimensions == 3 else 'labels'}")
+        shape = tuple(int(size) for size in np.frombuffer(head, ">u4")[1:])
+        size = len(head) + int(np.prod(shape, dtype=np.int64))
+        if path.name.endswith(".gz"):
+            file.seek(0)
+            with open(scratch, "wb") as out:
+                while size > out.tell() and (part := file.read(min(2**20, size - out.tell()))):
+                    out.write(part)
+            path_read = scratch
+        else:
+            path_read = path
+    if path_read.stat().st_size < size:
+        raise GanfoldError(f"{path} is cut short: its header promises {shape[0]:,} and it holds fewer")
+    return path_read, shape
+
+
+def _plain(path: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path)) if path.name.endswith(".gz") else open(path, "rb")
+
+
+def cifar(paths: list[Path]) -> Source:
+    """CIFAR-10's binary batches: records of one label byte and 3 x 32 x 32 values."""
+
+    def listing(scratch: Path) -> Listing:
+        files = tuple((path.resolve(), 1, _records(path, 3073)) for path in paths)
+        found = _listed(Records(files, 3073, (3, 32, 32), (1, 2, 0)))
+        labels = np.concatenate([np.memmap(path, np.uint8, "r")[::3073] for path in paths])
+        meta = paths[0].with_name("batches.meta.txt")
+        names = meta.read_text(errors="replace").split() if meta.is_file() else []
+        found.labels, found.classes = _labels(labels, len(labels), str(paths[0].parent))
+        if names and int(found.classes[-1]) < len(names):
+            found.classes = tuple(names[int(name)] for name in found.classes)
+        return found
+
+    return Source(key_of("cifar", paths[0].resolve(), states(paths)), listing)
+
+
+def stl(path: Path) -> Source:
+    """STL-10's `*_X.bin`: 3 x 96 x 96 values, column by column; labels from 1 in `*_y.bin` beside it."""
+    labels, names = path.with_name(path.name.replace("_X", "_y")), path.with_name("class_names.txt")
+    beside = [file for file in (labels, names) if file.is_file()]
+
+    def listing(scratch: Path) -> Listing:
+        count = _records(path, 27648)
+        found = _listed(Records(((path.resolve(), 0, count),), 27648, (3, 96, 96), (2, 1, 0)))
+        if labels.is_file():
+            found.labels, found.classes = _labels(np.fromfile(labels, np.uint8), count, str(labels))
+            called = names.read_text(errors="replace").split() if names.is_file() else []
+            if called and int(found.classes[-1]) <= len(called):
+                found.classes = tuple(called[int(name) - 1] for name in found.classes)
+        return found
+
+    return Source(key_of("stl", path.resolve(), states([path, *beside])), listing)
+
+
+def _records(path: Path, size: int) -> int:
+    count, rest = divmod(path.stat().st_size, size)
+    if rest or not count:
+        raise GanfoldError(f"{path} is damaged: its length is not a multiple of {size:,} bytes")
+    return count
+
+
+@contextmanager
+def _readable(what: Path | str) -> Iterator[None]:
+    """Turn what NumPy, zipfile and gzip say about a damaged file into one sentence."""
+    try:
+        yield
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error) as error:
+        raise GanfoldError(
+            f"{what} is damaged: {str(error).splitlines()[0] if str(error) else 'it ends early'}"
+        ) from error

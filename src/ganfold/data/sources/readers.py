@@ -1,0 +1,117 @@
+"""Where picture `i` of a source lies. A reader travels to other processes, so it is small and opens files late."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import numpy as np
+
+from ganfold.data.sources.decode import Raw, Unusable
+from ganfold.data.sources.strings import Strings
+
+LARGEST = 2**28  # bytes of one packed file: more is a bomb, not a picture
+
+
+class Reader(Protocol):
+    def read(self, index: int) -> Raw:
+        """Picture `index`, encoded or as an array (H, W) or (H, W, C).
+
+        Raises:
+            Unusable: it cannot be had; OSErrors come from Pillow's own opening.
+        """
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files below `root`, their names in the `Strings` at `names`."""
+
+    root: Path
+    names: Path
+
+    @cached_property
+    def _names(self) -> Strings:
+        return Strings(self.names)
+
+    def read(self, index: int) -> Raw:
+        return self.root / self._names[index]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Entries of one file (a zip, or encoded pictures end to end), found by a table.
+
+    Row of the table, int64: offset of the data or of the zip's local header, packed size, unpacked size,
+    method (-1 no header, 0 stored, 8 deflated), CRC-32 (-1: none).
+    """
+
+    path: Path
+    table: Path
+
+    @cached_property
+    def _open(self) -> tuple[BinaryIO, np.ndarray]:
+        return open(self.path, "rb"), np.asarray(np.load(self.table, mmap_mode="r"))  # np.memmap is slow to index
+
+    def read(self, index: int) -> Raw:
+        file, table = self._open
+        start, packed, size, method, crc = table[index].tolist()
+        if max(packed, size) > LARGEST:
+            raise Unusable(f"decompression bomb: it unpacks to {max(packed, size):,} bytes")
+        if method >= 0:
+            file.seek(start)
+            header = file.read(30)
+            if header[:4] != b"PK\3\4":
+                raise Unusable("damaged: the zip has no entry where it should be")
+            start += 30 + int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+        file.seek(start)
+        content = file.read(packed)
+        if method == 8:
+            try:
+                content = zlib.decompressobj(-15).decompress(content, size + 1)  # never more than it claims
+            except zlib.error as error:
+                raise Unusable(f"damaged: {error}") from error
+        if len(content) != size:
+            raise Unusable("truncated" if len(content) < size else "damaged: larger than the zip says")
+        if crc >= 0 and zlib.crc32(content) != crc:
+            raise Unusable("damaged: wrong checksum")
+        return io.BytesIO(content)
+
+
+@dataclass(frozen=True)
+class Records:
+    """Pictures as plain uint8 values: record `i` of the files, which lie one behind the other."""
+
+    files: tuple[tuple[Path, int, int], ...]  # path, offset of the first picture's pixels, number of records
+    stride: int  # bytes from one picture to the next
+    shape: tuple[int, ...]  # of the values as stored
+    axes: tuple[int, ...]  # their order that gives (H, W) or (H, W, C)
+
+    @cached_property
+    def _open(self) -> list[BinaryIO]:
+        return [open(path, "rb") for path, _, _ in self.files]
+
+    def read(self, index: int) -> Raw:
+        which = 0
+        while index >= self.files[which][2]:
+            index -= self.files[which][2]
+            which += 1
+        file = self._open[which]
+        file.seek(self.files[which][1] + index * self.stride)
+        values = np.frombuffer(file.read(int(np.prod(self.shape))), np.uint8).reshape(self.shape)
+        pixels = values.transpose(self.axes)
+        return np.ascontiguousarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Some pictures of another reader."""
+
+    reader: Reader
+    indices: np.ndarray
+
+    def read(self, index: int) -> Raw:
+        return self.reader.read(int(self.indices[index]))

@@ -1,0 +1,1 @@
+"""What every verb takes and returns."""

@@ -1,0 +1,1 @@
+"""A trained run: its record, weights, samples and checkpoints."""

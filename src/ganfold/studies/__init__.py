@@ -1,0 +1,1 @@
+"""Do generated images help a classifier? Arms, jobs, classifiers and statistics."""

@@ -1,0 +1,179 @@
+"""`ganfold evaluate` as its user meets it, through pixels as features: what the network sees is tested elsewhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ganfold
+from ganfold import GanfoldError, cli
+from ganfold.data import load
+from ganfold.metrics.evaluation import Evaluation
+
+QUIET: dict[str, Any] = {"features": "pixels", "progress": False}
+
+
+def drawn() -> tuple[np.ndarray, np.ndarray]:
+    """A thousand real digits, uint8 (1000, 8, 8, 3), and which they are."""
+    images = load("digits", resolution=8, held_out=0, progress=False)
+    chosen = np.random.default_rng(0).permutation(len(images))[:1000]
+    assert images.labels is not None
+    return np.repeat(images.images[chosen].transpose(0, 2, 3, 1), 3, 3), images.labels[chosen]
+
+
+@pytest.fixture(scope="module")
+def digits() -> np.ndarray:
+    return drawn()[0]
+
+
+@pytest.fixture
+def photos(digits: np.ndarray, tmp_path: Path) -> Path:
+    np.save(tmp_path / "photos.npy", digits[:600])
+    return tmp_path / "photos.npy"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> ganfold.Run:
+    out = tmp_path_factory.mktemp("runs") / "run"
+    options = {"width": 4, "batch": 32, "resolution": 16, "kimg": 0.3, "progress": False}
+    return ganfold.train("dcgan", "digits", out, **options)
+
+
+def saved(images: np.ndarray, path: Path) -> Path:
+    np.save(path, images)
+    return path
+
+
+def test_other_real_images_cannot_be_told_from_real_ones(photos: Path, digits: np.ndarray, tmp_path: Path) -> None:
+    found = ganfold.evaluate(saved(digits[600:900], tmp_path / "more.npy"), photos, **QUIET)
+    assert found["KID"].error is not None
+    assert abs(found["KID"].value) < 4 * found["KID"].error
+    assert abs(found["precision"].value - found["precision"].floor) < 0.1
+    assert found["coverage"].value > 0.8
+    assert "cannot tell" in found.notes[0]
+
+
+def test_noise_can(photos: Path, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (300, 8, 8, 3), dtype=np.uint8)
+    found = ganfold.evaluate(saved(noise, tmp_path / "noise.npy"), photos, **QUIET)
+    assert found["KID"].value > 10 * abs(found["KID"].floor)
+    assert found["FD"].value > 2 * found["FD"].floor
+    assert found["precision"].value == 0
+    assert "can be told from real ones: KID" in found.notes[0]
+
+
+def test_quality_without_variety_is_called_so(photos: Path, digits: np.ndarray, tmp_path: Path) -> None:
+    few = np.repeat(digits[600:603], 100, 0)
+    found = ganfold.evaluate(saved(few, tmp_path / "few.npy"), photos, **QUIET)
+    assert "they lack variety more than quality" in found.notes[0]
+    one = np.repeat(digits[600:601], 300, 0)
+    found = ganfold.evaluate(saved(one, tmp_path / "one.npy"), photos, **QUIET)
+    assert "one and the same: the generator has collapsed" in found.notes[1]
+
+
+def test_kid_leads_where_fd_is_not_to_be_trusted(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = ganfold.evaluate(photos, photos, **QUIET)
+    assert [figure.name for figure in found.figures][:2] == ["KID", "FD"]
+    assert any("(FD) is not to be trusted at 300 images of 192 features" in note for note in found.notes)
+    monkeypatch.setattr("ganfold.metrics.evaluation.FD_ENOUGH", 100)
+    found = ganfold.evaluate(photos, photos, resolution=8, features="pixels", progress=False, count=300)
+    assert [figure.name for figure in found.figures][:2] == ["KID", "FD"]  # 300 is not yet twice the features
+    for looking in ("__call__", "cached"):
+        monkeypatch.setattr(f"ganfold.metrics.features.Extractor.{looking}", lambda self, images: _small(images))
+    found = ganfold.evaluate(photos, photos, features="efficientnet", progress=False)
+    assert [figure.name for figure in found.figures][:3] == ["FD", "FD infinity", "KID"]
+
+
+def _small(images: np.ndarray) -> Any:
+    import torch
+
+    return torch.from_numpy(images[:, 0].reshape(len(images), -1)[:, 20:40].astype(np.float32))
+
+
+def test_a_run_against_what_it_held_out(run: ganfold.Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["evaluate", str(run.path), "--features", "pixels", "--count", "200"]) == 0
+    table = capsys.readouterr().out
+    assert "real (floor)" in table
+    assert "Protocol: extractor pixels" in table
+    stored = json.loads((run.path / "evaluation.json").read_text())
+    found = Evaluation.from_json(stored)
+    assert found.lines() == ganfold.evaluate(run.path, count=200, **QUIET).lines()
+    assert {"extractor", "weights", "input size", "resizer", "images", "split", "data", "run", "seed", "ganfold"} < set(
+        found.protocol
+    )
+    assert found.protocol["run"].startswith("dcgan, last, at 0.32 kimg")
+    assert found.protocol["split"].startswith("held-out images as reference")
+    assert not found.classes or all(len(figures) == 2 for figures in found.classes.values())
+
+
+def test_figures_by_class(tmp_path: Path) -> None:
+    digits, labels = drawn()
+    for part, rows in (("photos", slice(0, 1000)), ("made", slice(0, 500))):
+        for number, (image, label) in enumerate(zip(digits[rows], labels[rows], strict=True)):
+            if label < 3 and not (part == "made" and label == 2 and number > 60):
+                (tmp_path / part / f"digit {label}").mkdir(parents=True, exist_ok=True)
+                Image.fromarray(image).save(tmp_path / part / f"digit {label}" / f"{number}.png")
+    found = ganfold.evaluate(tmp_path / "made", tmp_path / "photos", **QUIET)
+    assert set(found.classes) == {"digit 0", "digit 1"}
+    assert [figure.name for figure in found.classes["digit 0"]] == [f.name for f in found.figures]
+    assert any("The class digit 2 is left out: it has only" in note for note in found.notes)
+
+
+def test_sizes_and_channels_that_differ_are_said(photos: Path, tmp_path: Path, digits: np.ndarray) -> None:
+    grey = saved(digits[600:900, ::2, ::2, 0].repeat(4, 1).repeat(4, 2), tmp_path / "grey.npy")
+    found = ganfold.evaluate(grey, photos, **QUIET)
+    assert any("photos.npy is 8 px and is compared at 16 px, the size of" in note for note in found.notes)
+    assert any("both become RGB" in note for note in found.notes) == (
+        load(grey, progress=False).channels != load(photos, progress=False).channels
+    )
+
+
+def test_mistakes_are_one_sentence(photos: Path, tmp_path: Path, digits: np.ndarray, run: ganfold.Run) -> None:
+    def refused(sentence: str, *arguments: Any, **options: Any) -> None:
+        with pytest.raises(GanfoldError, match=sentence):
+            ganfold.evaluate(*arguments, **QUIET | options)
+
+    few = saved(digits[:30], tmp_path / "few.npy")
+    refused("few.npy is not a run: give --reference", few)
+    refused("only 30 images in each set: an evaluation needs 50", few, photos)
+    refused("--count 9,000: only 300 images are there", photos, photos, count=9000)
+    refused("--count must be 50 or more, not 0", photos, photos, count=0)
+    refused("is a run and is compared at the size it makes: leave out --resolution", run, resolution=16)
+    refused("holds no image|no such file", tmp_path / "nowhere", photos)
+    refused("pixels takes no weights", photos, photos, weights=few)
+    refused("no features 'pixel'; did you mean 'pixels'", photos, photos, features="pixel")
+    refused("checkpoint must be best or last", run.path, checkpoint="newest")
+    assert cli.main(["evaluate", str(few)]) == 2
+
+
+def test_a_constant_reference_is_refused(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal pixels are skipped as duplicates, so these are equal to the extractor alone."""
+    monkeypatch.setattr("ganfold.metrics.features.Extractor.cached", lambda self, images: _small(images) * 0)
+    with pytest.raises(GanfoldError, match="all images of the reference are the same"):
+        ganfold.evaluate(photos, photos, features="efficientnet", progress=False)
+
+
+def test_a_run_whose_images_are_others_now(run: ganfold.Run, tmp_path: Path, digits: np.ndarray) -> None:
+    reals = saved(digits[:600], tmp_path / "reals.npy")
+    options = {"width": 4, "batch": 32, "resolution": 16, "kimg": 0.1, "progress": False, "held_out": 0.0}
+    other = ganfold.train("dcgan", reals, tmp_path / "other", **options)
+    found = ganfold.evaluate(other, **QUIET)
+    assert any("Nothing was held out of training" in note for note in found.notes)
+    saved(digits[:500], reals)
+    with pytest.raises(GanfoldError, match="was trained on other images than .* holds now: restore them"):
+        ganfold.evaluate(other.path, **QUIET)
+    found = ganfold.evaluate(run.path, reals, **QUIET)  # a run may be compared with anything
+    assert found.protocol["split"].startswith("one half of")
+
+
+def test_nothing_is_written_for_folders_unless_asked(photos: Path, tmp_path: Path) -> None:
+    before = set(tmp_path.iterdir())
+    ganfold.evaluate(photos, photos, **QUIET)
+    assert set(tmp_path.iterdir()) == before
+    ganfold.evaluate(photos, photos, out=tmp_path / "figures.json", **QUIET)
+    assert json.loads((tmp_path / "figures.json").read_text())["protocol"]["seed"] == 0
