@@ -1,7 +1,9 @@
-"""What `ganfold augment` costs for 1,000 images of 32 px: python benchmarks/augment_cost.py [--kimg 40] [--runs RUN...]
+"""The cost of `ganfold augment` for 1,000 images of 32 px.
 
-The images are of `digits`, with 40 in each of three classes. Seconds of the whole, and of the generator, the selection
-and the trial; and, for trained runs that are named, seconds of `ganfold probe`.
+    python benchmarks/augment_cost.py [--kimg 40] [--runs RUN...]
+
+The images are from `digits`, with 40 in each of three classes. Prints the seconds of the whole, of the generator, of
+the selection and of the trial; and the seconds of `ganfold probe` for each run that is named.
 """
 
 from __future__ import annotations
@@ -19,13 +21,14 @@ import torch
 
 import ganfold
 from ganfold import data
-from ganfold.studies.gate import Trial
-from ganfold.verbs import augment as module
+from ganfold.studies import augmentation, generators
+from ganfold.studies.gate import Gate
 
 SMALL, FEW, COUNT = (3, 5, 8), 40, 1000
 
 
-def some(out: Path) -> Path:
+def write_images(out: Path) -> Path:
+    """Save the images, with few in the small classes."""
     images = data.load("digits", resolution=32, held_out=0, progress=False)
     assert images.labels is not None
     each = (COUNT - FEW * len(SMALL)) // (len(images.classes) - len(SMALL))
@@ -37,15 +40,15 @@ def some(out: Path) -> Path:
 
 
 @contextmanager
-def timed(owner: Any, name: str, said: str) -> Iterator[None]:
-    """Print how long each call takes."""
+def timed(owner: Any, name: str, what: str) -> Iterator[None]:
+    """Print how long each call of `owner.name` takes."""
     inner = getattr(owner, name)
 
-    def outer(*given: Any, **named: Any) -> Any:
+    def outer(*arguments: Any, **named: Any) -> Any:
         start = time.perf_counter()
-        found = inner(*given, **named)
-        print(f"  {said}: {time.perf_counter() - start:.0f} s", flush=True)
-        return found
+        result = inner(*arguments, **named)
+        print(f"  {what}: {time.perf_counter() - start:.0f} s", flush=True)
+        return result
 
     setattr(owner, name, outer)
     try:
@@ -58,16 +61,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kimg", type=float, default=40.0)
     parser.add_argument("--runs", type=Path, nargs="*", default=[])
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
     with tempfile.TemporaryDirectory() as folder:
-        source, out = some(Path(folder) / "images.npz"), Path(folder) / "plus"
+        source, out = write_images(Path(folder) / "images.npz"), Path(folder) / "plus"
         start = time.perf_counter()
-        with timed(module, "trained", "generator"), timed(module, "select", "selection"), timed(Trial, "run", "trial"):
-            found = ganfold.augment(source, out, kimg=asked.kimg, progress=False)
+        with (
+            timed(generators, "train_generator", "generator"),
+            timed(augmentation, "select", "selection"),
+            timed(Gate, "run", "trial"),
+        ):
+            result = ganfold.augment(source, out, kimg=arguments.kimg, progress=False)
         print(f"augment, {COUNT:,} images of 32 px: {time.perf_counter() - start:.0f} s")
-        print("\n".join(found.lines()))
-    for run in asked.runs:
+        print(result)
+    for run in arguments.runs:
         start = time.perf_counter()
         ganfold.probe(run, progress=False)
         print(f"probe {run.name}: {time.perf_counter() - start:.0f} s", flush=True)

@@ -44,7 +44,7 @@ def build(name: str, sources: tuple[str, ...], resolution: int, options: dict[st
     torch.manual_seed(0)
     kind = find(name)
     config = kind.config_class(**options)
-    images = data.load_as(kind.wants(config), *sources, resolution=resolution, progress=False)
+    images = data.load_as(kind.data_kind(config), *sources, resolution=resolution, progress=False)
     words = len(images.captions.words) + 1 if images.captions is not None else 0
     gan = kind(config, Shape(3, resolution, inputs=3, words=words))
     cpu, ranks = torch.device("cpu"), Ranks("cpu")

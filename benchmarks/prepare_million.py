@@ -1,10 +1,10 @@
-"""What it costs to prepare a million images: seconds, images a second, peak memory of all processes.
+"""The cost of preparing a million images: seconds, images a second, peak memory of all processes.
 
     python benchmarks/prepare_million.py --count 1000000 --source zip
 
-The images are random 16-px PNGs in one uncompressed zip or in a folder of 1,000 sub-folders (classes), or rows of
-one `.npy`. Anonymous memory is what counts against a limit; resident memory also holds file pages that the system
-drops when it needs room. Reads /proc, so Linux only.
+The images are random PNGs of 16 px in an uncompressed zip or in a folder of 1,000 sub-folders (classes), or rows of an
+`.npy`. Anonymous memory counts against a limit. Resident memory also includes pages of files, which the system drops
+when it needs room. Linux only: it reads /proc.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ print(f"{len(images):,} images {images.images.shape} in {seconds:.3f} s{rate}")
 """
 
 
-def pictures(count: int) -> Iterator[tuple[str, bytes]]:
+def random_images(count: int) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of PNG files, the same each time."""
     random = np.random.default_rng(0)
     for i in range(count):
         file = io.BytesIO()
@@ -45,29 +46,30 @@ def pictures(count: int) -> Iterator[tuple[str, bytes]]:
         yield f"class{i % 1000:03}/{i:07}.png", file.getvalue()
 
 
-def make(kind: str, count: int, where: Path) -> Path:
+def write_source(kind: str, count: int, folder: Path) -> Path:
+    """Write the images as a "zip", a "folder" or an "npy"."""
     if kind == "npy":
-        path = where / "million.npy"
+        path = folder / "million.npy"
         out = np.lib.format.open_memmap(path, "w+", np.uint8, (count, SIDE, SIDE, 3))
         for start in range(0, count, 10_000):
             part = out[start : start + 10_000]
             part[:] = np.random.default_rng(start).integers(0, 256, part.shape, np.uint8)
         out.flush()
     elif kind == "zip":
-        path = where / "million.zip"
+        path = folder / "million.zip"
         with zipfile.ZipFile(path, "w") as archive:
-            for name, content in pictures(count):
+            for name, content in random_images(count):
                 archive.writestr(name, content)
     else:
-        path = where / "million"
-        for name, content in pictures(count):
+        path = folder / "million"
+        for name, content in random_images(count):
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             (path / name).write_bytes(content)
     return path
 
 
 def memory(root: int) -> dict[str, int]:
-    """MB of the process and all below it, by kind; what vanishes meanwhile counts nothing."""
+    """Memory in MB of a process and all its descendants, by kind. A process that ends meanwhile counts as 0."""
     parents = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -91,7 +93,8 @@ def memory(root: int) -> dict[str, int]:
     return total
 
 
-def run(source: Path, cache: Path) -> None:
+def measure(source: Path, cache: Path) -> None:
+    """Load the source in a new process, and print seconds and peak memory."""
     process = subprocess.Popen([sys.executable, "-c", LOAD, str(source), str(cache)])
     peak = {"Anonymous": 0, "Rss": 0, "Pss": 0}
     start = time.perf_counter()
@@ -105,17 +108,17 @@ def run(source: Path, cache: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What it costs to prepare a million images.")
+    parser = argparse.ArgumentParser(description="The cost of preparing a million images.")
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--source", choices=("zip", "folder", "npy"), default="zip")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ganfold-million-") as folder:
         start = time.perf_counter()
-        source = make(options.source, options.count, Path(folder))
+        source = write_source(options.source, options.count, Path(folder))
         print(f"made {options.count:,} images as {options.source} in {time.perf_counter() - start:.0f} s", flush=True)
         for what in ("fresh", "cached"):
             print(f"{what}:", flush=True)
-            run(source, Path(folder) / "cache")
+            measure(source, Path(folder) / "cache")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Images in classes that a classifier can learn from few."""
+"""Images in classes that a classifier learns from a few of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ganfold.metrics.features import extractor
 
 
 def blobs(counts: tuple[int, ...], seed: int = 0, side: int = 16) -> tuple[np.ndarray, np.ndarray]:
-    """Uint8 (N, 3, S, S) and classes (N,): noise, somewhat brighter in one colour where the class says."""
+    """Images, uint8 (N, 3, S, S), and their classes, (N,): noise, brighter in a colour that depends on the class."""
     random = np.random.default_rng(seed)
     labels = np.repeat(np.arange(len(counts)), counts)
     images = random.integers(0, 150, (len(labels), 3, side, side))
@@ -21,14 +21,14 @@ def blobs(counts: tuple[int, ...], seed: int = 0, side: int = 16) -> tuple[np.nd
 
 
 def saved(path: Path, counts: tuple[int, ...]) -> Path:
-    """So many of each class, in a file with their classes' names."""
+    """Save this many images of each class, with the names of the classes."""
     images, labels = blobs(counts)
     np.savez(path, images=images, labels=labels, classes=["red", "green", "blue"])
     return path
 
 
 def lenient(patch: pytest.MonkeyPatch) -> None:
-    """Let all images pass: after 50 to 200 images a generator makes nothing that would."""
+    """Let all images pass the selection. A generator that has seen 50 to 200 images makes none that would pass."""
 
     def everything(features: Any, *_: Any) -> Any:
         return np.ones(len(features), np.float32), np.ones(len(features), bool), [1.0]

@@ -1,6 +1,6 @@
-"""Runs with a planted failure, and healthy ones beside them: what the doctor is tested on.
+"""Runs with a planted failure, and healthy runs beside them: the doctor is tested on these.
 
-`python tests/planted.py --seeds 0 1 2` trains them all and prints the table of what was named.
+`python tests/planted.py --seeds 0 1 2` trains them all and prints a table of the diagnoses.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from torch import Tensor
 import ganfold
 from ganfold import data
 from ganfold.files import read_json
-from ganfold.gans import GANS
-from ganfold.gans.contract import Batch, Shape
+from ganfold.gans.contract import GAN, Batch, Shape
 from ganfold.gans.dcgan import DCGAN, Config
 from ganfold.runs.run import Run
 from ganfold.training.diagnosis import Diagnosis, diagnose
@@ -28,7 +27,7 @@ SMALL: dict[str, Any] = {"resolution": 16, "width": 16, "batch": 32}
 
 
 class Turning(DCGAN):
-    """Shows D nearly all images turned by a random number of quarters: G cannot know which way is up."""
+    """It shows D nearly all images turned by a random number of quarters, so that G cannot know which way is up."""
 
     P = 0.95
 
@@ -40,7 +39,7 @@ class Turning(DCGAN):
 
 
 class Constant(DCGAN):
-    """A generator that does not look at its latent."""
+    """Its generator ignores the latent."""
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(config, shape)
@@ -48,19 +47,19 @@ class Constant(DCGAN):
 
 
 class Frozen(DCGAN):
-    """A discriminator that stays as it was made."""
+    """Its discriminator never learns."""
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(config, shape)
         self.optimizers["D"] = torch.optim.SGD(self.D.parameters(), lr=0.0)
 
 
-PLANTS: dict[str, tuple[str, set[str]]] = {  # what is planted: (the GAN, what names it)
+PLANTS: dict[str, tuple[str | type[GAN], set[str]]] = {  # what is planted: (the GAN, the diagnoses that name it)
     "learning rate x 50": ("dcgan", {"learning rate", "diverges", "diverged", "rescued"}),
     "60 training images": ("dcgan", {"D overfits", "memorisation"}),
-    "augmentation, p = 0.95": ("turning", {"augmentation leaks"}),
-    "constant generator": ("constant", {"mode collapse"}),
-    "frozen discriminator": ("frozen", {"G wins"}),
+    "augmentation, p = 0.95": (Turning, {"augmentation leaks"}),
+    "constant generator": (Constant, {"mode collapse"}),
+    "frozen discriminator": (Frozen, {"G wins"}),
     "healthy: dcgan, avatars": ("dcgan", set()),
     "healthy: dcgan, avatars, augment 0.5": ("dcgan", set()),
     "healthy: dcgan, digits": ("dcgan", set()),
@@ -70,8 +69,6 @@ PLANTS: dict[str, tuple[str, set[str]]] = {  # what is planted: (the GAN, what n
 
 def planted(plant: str, seed: int, folder: Path, kimg: float) -> Run:
     """Train it."""
-    for name, cls in (("turning", Turning), ("constant", Constant), ("frozen", Frozen)):
-        GANS[name] = (__name__, cls.__name__, "planted")
     gan, _ = PLANTS[plant]
     options: dict[str, Any] = {"evaluate_every": kimg / 5} | ({} if gan == "gan" else SMALL)
     source = "digits" if "digits" in plant else "avatars"
@@ -89,9 +86,9 @@ def planted(plant: str, seed: int, folder: Path, kimg: float) -> Run:
 
 
 def named(run: Run) -> list[Diagnosis]:
-    """What the doctor says of it, hints left out."""
+    """The doctor's diagnoses of a run, without hints."""
     rows = [json.loads(line) for line in (run.path / "log.jsonl").read_text().splitlines()]
-    return [found for found in diagnose(rows, run.config, read_json(run.path / "state.json")) if found.alarm]
+    return [found for found in diagnose(rows, run.record, read_json(run.path / "state.json")) if found.alarm]
 
 
 def main() -> None:

@@ -58,7 +58,7 @@ def small_gan(name: str, shape: Shape = RGB) -> GAN:
 
 def images_for(name: str, images: ImageSet) -> ImageSet:
     """The set as this GAN wants it: unpaired where it learns from two kinds of images."""
-    return replace(images, partner=None) if find(name).wants(small_config(name)) == "domains" else images
+    return replace(images, partner=None) if find(name).data_kind(small_config(name)) == "domains" else images
 
 
 def small_trainer(name: str, images: ImageSet) -> Trainer:

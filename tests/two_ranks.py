@@ -1,4 +1,4 @@
-"""Run by torchrun: train a GAN without BatchNorm for some steps, save rank 0's state."""
+"""A script for torchrun: trains a GAN without BatchNorm for some steps and saves the state of rank 0."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from ganfold.data import load
-from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, adam
+from ganfold.gans.contract import GAN, NOTHING, Batch, Condition, Phase, Shape, Terms, adam
 from ganfold.training.batches import Batches
 from ganfold.training.ranks import Ranks
 from ganfold.training.trainer import Trainer
 
 
 class Plain(GAN):
-    """No BatchNorm; two critic rounds, noise in the loss, a lazy phase: all that ranks could disturb."""
+    """It has all that ranks could disturb: rounds with early fakes, noise in the loss, a lazy phase. No BatchNorm."""
 
     def __init__(self) -> None:
         super().__init__(None, Shape(3, 16))
@@ -26,29 +26,31 @@ class Plain(GAN):
         self.optimizers = {n: adam(net.parameters(), 1e-3, (0.5, 0.9)) for n, net in self.named_children()}
         self.phases = [
             Phase(self.critic, "D", rounds=2),
-            Phase(self.generator, "G"),
+            Phase(self.generator, "G", early=self.fake),
             Phase(self.lazy, "D", every=3),
         ]
 
+    def fake(self, batch: Batch) -> Terms:
+        return {"fake": self.G(batch.normal(5))}
+
     def critic(self, batch: Batch) -> Terms:
         real = self.D(batch["image"] + 0.1 * batch.normal(3, 16, 16))
-        return {"real": (1 - real).relu().mean(), "fake": (1 + self.D(self.G(batch.normal(5)))).relu().mean()}
+        return {"real": (1 - real).relu().mean(), "fake": (1 + self.D(batch["fake"])).relu().mean()}
 
     def generator(self, batch: Batch) -> Terms:
-        return {"fake": -self.D(self.G(batch.normal(5))).mean()}
+        return {"fake": -self.D(batch["fake"]).mean()}
 
     def lazy(self, batch: Batch) -> Terms:
         return {"drift": self.D(batch["image"]).square().mean()}
 
-    def sample(self, z: Tensor, given: Given = NOTHING) -> Tensor:
-        made: Tensor = self.G(z)
-        return made
+    def sample(self, z: Tensor, condition: Condition = NOTHING) -> Tensor:
+        return self.G(z)
 
 
 def main(data: str, out: str, steps: int) -> None:
     torch.set_num_threads(1)
     cpu, ranks = torch.device("cpu"), Ranks("cpu")
-    torch.manual_seed(ranks.rank)  # other first weights on each rank: the broadcast must make them equal
+    torch.manual_seed(ranks.rank)  # each rank begins with other weights: the broadcast must make them equal
     batches = Batches(load(data, progress=False), seed=0, size=16, ranks=ranks, device=cpu, flips=True)
     trainer = Trainer(Plain(), batches, seed=0, device=cpu, ranks=ranks, ema_images=1000)
     for _ in range(steps):
@@ -58,7 +60,7 @@ def main(data: str, out: str, steps: int) -> None:
         tensors, _ = trainer.state()
         torch.save({**tensors, "world": torch.tensor(ranks.world)}, out)
     ranks.close()
-    threads = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]  # none where there is no /proc
+    threads = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]  # none if there is no /proc
     assert not any("gloo" in name for name in threads), threads  # one that outlives the group can abort the exit
 
 

@@ -1,9 +1,9 @@
-"""Does a conditional generator make the class that it is asked for? See docs/gans/cgan.md.
+"""Does a conditional generator make the class that is requested? See docs/gans/cgan.md.
 
     python lab/scripts/cgan_labels.py RUN...
 
-A small convolutional classifier learns the run's training images, is tried on those that were held out, and then reads
-200 samples of each class. Coverage and recall of each class are those of `ganfold evaluate`.
+A small convolutional classifier learns the run's training images. It is tested on the images that were held out, and
+then reads 200 samples of each class. Coverage and recall of each class are those of `ganfold evaluate`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 import ganfold
 from ganfold.data import ImageSet
+from ganfold.images.pixels import to_float
+from harness import protocol_of, record
 
 EACH = 200  # samples of a class
 EPOCHS = 10
@@ -26,12 +28,12 @@ BATCH = 64
 
 def scaled(images: np.ndarray) -> Tensor:
     """uint8 (N, C, H, W) as float32 in [-1, 1], at most 32 pixels a side."""
-    pixels = torch.from_numpy(np.ascontiguousarray(images)).float() / 127.5 - 1
+    pixels = to_float(images, torch.contiguous_format)
     return F.avg_pool2d(pixels, max(1, pixels.shape[-1] // 32))
 
 
 def classifier(images: ImageSet) -> nn.Sequential:
-    """Learnt from the training images, each shifted by up to two pixels."""
+    """A classifier that has learnt the training images, each batch shifted by up to two pixels."""
     torch.manual_seed(0)
     net = nn.Sequential(
         nn.Conv2d(images.channels, 32, 3, 1, 1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
@@ -60,39 +62,51 @@ def classifier(images: ImageSet) -> nn.Sequential:
 
 @torch.inference_mode()
 def read(net: nn.Sequential, images: np.ndarray) -> np.ndarray:
-    """The classes that it reads in uint8 images (N, C, H, W)."""
+    """The class that the classifier reads in each of the images, uint8 (N, C, H, W)."""
     return torch.cat([net(part).argmax(1) for part in torch.split(scaled(images), 500)]).numpy()
+
+
+def measure(run: ganfold.Run, images: ImageSet, net: nn.Sequential) -> dict[str, float]:
+    """How well the classifier reads held-out images, samples of each class and all samples; and the run's metrics."""
+    assert images.labels is not None
+    right = read(net, images.images[images.held_out]) == images.labels[images.held_out]
+    print(f"{run!r}, checkpoint {run.checkpoint}")
+    print(f"  the classifier reads {right.mean():.2%} of {len(right)} held-out images rightly")
+    evaluation = ganfold.evaluate(run, progress=False)
+    metrics, total = {"held-out images read": float(right.mean())}, 0.0
+    for number, name in enumerate(images.classes):
+        share = float((read(net, run.sample(EACH, label=name).transpose(0, 3, 1, 2)) == number).mean())
+        total += share / len(images.classes)
+        metrics[f"{name} read"] = share
+        by_name = {metric.name: metric for metric in evaluation.classes.get(name, [])}
+        shown = ", ".join(
+            f"{f} {by_name[f].value:.2f} (real {by_name[f].floor:.2f})"
+            for f in ("precision", "recall", "coverage")
+            if f in by_name
+        )
+        print(f"  {name}: reads the class asked for in {share:.1%} of {EACH}; {shown}")
+        metrics |= {f"{name} {f}": by_name[f].value for f in ("precision", "recall", "coverage") if f in by_name}
+    print(f"  together {total:.2%} of {EACH * len(images.classes)} samples")
+    metrics["samples read"] = total
+    for name in ("KID", "precision", "recall", "coverage"):
+        print(f"  {name} {evaluation[name].value:.3g}, real images {evaluation[name].floor:.3g}")
+        metrics[name] = evaluation[name].value
+    return metrics
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--checkpoint", choices=["best", "last"], default="best")
-    said = parser.parse_args()
-    known: dict[str, nn.Sequential] = {}
-    for path in said.runs:
-        run = ganfold.load(path, said.checkpoint)
+    requested = parser.parse_args()
+    classifiers: dict[str, nn.Sequential] = {}
+    for path in requested.runs:
+        run = ganfold.load(path, requested.checkpoint)
         images = run.images(progress=False)
-        assert images.labels is not None
-        net = known[images.fingerprint] = known.get(images.fingerprint) or classifier(images)
-        right = read(net, images.images[images.held_out]) == images.labels[images.held_out]
-        print(f"{run}, checkpoint {run.checkpoint}")
-        print(f"  the classifier reads {right.mean():.2%} of {len(right)} held-out images rightly")
-        found = ganfold.evaluate(run, progress=False)
-        total = 0.0
-        for number, name in enumerate(images.classes):
-            share = (read(net, run.sample(EACH, label=name).transpose(0, 3, 1, 2)) == number).mean()
-            total += share / len(images.classes)
-            figures = {figure.name: figure for figure in found.classes.get(name, [])}
-            shown = ", ".join(
-                f"{f} {figures[f].value:.2f} (real {figures[f].floor:.2f})"
-                for f in ("precision", "recall", "coverage")
-                if f in figures
-            )
-            print(f"  {name}: reads the class asked for in {share:.1%} of {EACH}; {shown}")
-        print(f"  together {total:.2%} of {EACH * len(images.classes)} samples")
-        for f in ("KID", "precision", "recall", "coverage"):
-            print(f"  {f} {found[f].value:.3g}, real images {found[f].floor:.3g}")
+        if images.fingerprint not in classifiers:
+            classifiers[images.fingerprint] = classifier(images)
+        metrics = measure(run, images, classifiers[images.fingerprint])
+        record("cgan_labels", metrics, seed=run.record.settings.seed, data=run.record.data, **protocol_of(run))
 
 
 if __name__ == "__main__":

@@ -1,25 +1,27 @@
-"""`ganfold study` over imbalances, also with classes from the metadata. See docs/augmenting.md.
+"""`ganfold study` over several imbalances, also with classes from the metadata. See docs/augmenting.md.
 
     python lab/scripts/does_it_help.py digits --small 3 5 8 --few 20 50 100 200 --out studies/digits
     python lab/scripts/does_it_help.py avatars/toon-head --column mouth --small sad angry --out studies/mouth
 
-One folder for each number of images in the small classes; the same command goes on where it was stopped.
+Each number of images in the small classes has a folder of its own. The same command goes on where it was stopped.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import ganfold
 from ganfold import data
 from ganfold.files import write_atomically
+from harness import record
 
 
 def by_column(source: str, column: str, out: Path) -> Path:
-    """The images with what a column of their metadata says as their classes, at 32 px."""
+    """Write the images at 32 px, with the values of a column of their metadata as classes."""
     images = data.load(source, resolution=32, held_out=0)
     assert images.attributes is not None
     values = [str(images.attributes[row][column]) for row in range(len(images))]
@@ -50,24 +52,24 @@ def main() -> None:
     parser.add_argument("--withhold", help="a class that the classifiers are not shown: it must help")
     parser.add_argument("--steps", type=int, default=500, help="of the CNN")
     parser.add_argument("--jobs", type=int, default=1)
-    said = parser.parse_args()
-    source = by_column(said.data, said.column, said.out / f"{said.column}.npz") if said.column else said.data
-    for few in said.few:
-        found = ganfold.study(
-            source,
-            said.out / f"few-{few}",
-            small=said.small,
-            few=few,
-            share=said.share,
-            kimg=said.kimg,
-            replicates=said.replicates,
-            classifiers=said.classifiers,
-            withhold=said.withhold,
-            steps=said.steps,
-            jobs=said.jobs,
-        )
-        for classifier, verdict in found.verdicts.items():
-            print(f"{said.data}, {few} images in {', '.join(said.small)}, {classifier}: {verdict}")
+    requested = parser.parse_args()
+    source, column = requested.data, requested.column
+    if column:
+        source = by_column(requested.data, column, requested.out / f"{column}.npz")
+    choices = {
+        name: getattr(requested, name)
+        for name in ("small", "share", "kimg", "replicates", "classifiers", "withhold", "steps")
+    }
+    for few in requested.few:
+        study = ganfold.study(source, requested.out / f"few-{few}", few=few, jobs=requested.jobs, **choices)
+        for classifier, verdict in study.verdicts.items():
+            print(f"{requested.data}, {few} images in {', '.join(requested.small)}, {classifier}: {verdict}")
+        metrics: dict[str, Any] = {f"{row.classifier}, {row.arm}": row.accuracy for row in study.rows}
+        for difference in (*study.primary, *study.controls):
+            metrics |= {difference.name: difference.mean, f"{difference.name}, p": difference.holm}
+            metrics |= {f"{difference.name}, interval": [difference.low, difference.high]}
+        metrics |= {"verdicts": study.verdicts}
+        record("does_it_help", metrics, seed=0, data=requested.data, column=column, few=few, **choices)
 
 
 if __name__ == "__main__":

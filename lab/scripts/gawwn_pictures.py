@@ -1,4 +1,4 @@
-"""Pictures of a `gawwn`: one caption at nine boxes, each with its outline, and nine captions in one box.
+"""Images by a `gawwn`: one caption at nine boxes, each with its outline, and nine captions in one box.
 
 python lab/scripts/gawwn_pictures.py runs/scenes --out docs/pictures/gawwn
 """
@@ -11,8 +11,9 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 import ganfold
+from harness import protocol_of, record
 
-ENLARGED = 96  # pixels of each sample in the picture
+ENLARGED = 96  # pixels of each sample in the sheet
 CAPTION = "long orange hair, pale skin, smiling, blue shirt"
 BOXES = [  # moved, shrunk, stretched
     *((0.05, 0.3, 0.5, 0.6), (0.25, 0.3, 0.5, 0.6), (0.45, 0.3, 0.5, 0.6)),
@@ -40,21 +41,24 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rows", type=int, default=3, help="latents: a row of each")
     parser.add_argument("--out", type=Path, required=True, help="the beginning of the two names")
-    said = parser.parse_args()
-    run = ganfold.load(said.run, said.checkpoint)
-    for name, asked in (
+    requested = parser.parse_args()
+    run = ganfold.load(requested.run, requested.checkpoint)
+    for name, texts_and_boxes in (
         ("boxes", [(CAPTION, box) for box in BOXES]),
         ("captions", [(text, BOX) for text in CAPTIONS]),
     ):
-        sheet = Image.new("RGB", (9 * (ENLARGED + 4) - 4, said.rows * (ENLARGED + 4) - 4), "white")
-        for column, (text, box) in enumerate(asked):
-            for row, pixels in enumerate(run.sample(said.rows, said.seed, text=text, box=box)):
+        sheet = Image.new("RGB", (9 * (ENLARGED + 4) - 4, requested.rows * (ENLARGED + 4) - 4), "white")
+        for column, (text, box) in enumerate(texts_and_boxes):
+            for row, pixels in enumerate(run.sample(requested.rows, requested.seed, text=text, box=box)):
                 image = Image.fromarray(pixels).resize((ENLARGED, ENLARGED), Image.Resampling.NEAREST)
                 if name == "boxes":
                     left, top, width, height = (round(ENLARGED * share) for share in box)
                     ImageDraw.Draw(image).rectangle((left, top, left + width - 1, top + height - 1), outline="red")
                 sheet.paste(image, (column * (ENLARGED + 4), row * (ENLARGED + 4)))
-        sheet.save(said.out.with_name(f"{said.out.name}-{name}.png"), optimize=True)
+        sheet.save(requested.out.with_name(f"{requested.out.name}-{name}.png"), optimize=True)
+    metrics = {"images": requested.rows * (len(BOXES) + len(CAPTIONS))}
+    protocol = protocol_of(run) | {"sample_seed": requested.seed}
+    record("gawwn_pictures", metrics, seed=run.record.settings.seed, data=run.record.data, **protocol)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""What InfoGAN's codes have found out about the bundled digits, without a label; see docs/gans/infogan.md.
+"""What InfoGAN's codes have learnt about the bundled digits without labels; see docs/gans/infogan.md.
 
     python lab/scripts/infogan_codes.py RUN... [--picture OUT.png]
 
-1. Q's category of real digits, through a one-to-one mapping to their classes that is found on the training images,
-   on the held-out ones: the error in percent; and, of a run with --invariance, what its categories of real and of
-   warped digits tell of each other.
+1. The share of held-out digits that Q misreads. A one-to-one mapping from Q's categories to the classes is fitted on
+   the training images. For a run with --invariance, also the information that the categories of real and of warped
+   digits share.
 2. What the continuous codes move: over samples, the correlation of each code with slant, ink and width of the digit.
-3. A picture: a row for each category, each continuous code from -2 to 2, for the last run.
+3. A picture of the last run: a row for each category, each continuous code from -2 to 2.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ import ganfold
 from ganfold.gans import noise
 from ganfold.gans.infogan import InfoGAN
 from ganfold.images import grids
-from ganfold.runs.run import Run, as_bytes
+from ganfold.images.pixels import to_bytes, to_float
+from ganfold.runs.run import Run
+from harness import protocol_of, record
 
 SAMPLES = 2000
 STEPS = 9  # of a sweep
@@ -34,14 +36,15 @@ SHARED = "information/real and warped"  # of the log
 @torch.no_grad()
 def categories(gan: InfoGAN, images: np.ndarray) -> np.ndarray:
     """Q's category of uint8 images (N, C, H, W)."""
-    pixels = torch.from_numpy(np.ascontiguousarray(images)).float() / 127.5 - 1
+    pixels = to_float(images, torch.contiguous_format)
     return torch.cat([gan.read(part)[1].argmax(1) for part in torch.split(pixels, 500)]).numpy()
 
 
 def use_statistics_of(gan: InfoGAN, images: np.ndarray) -> None:
-    """Let the BatchNorms of D and Q hold the statistics of these images, in place of reals and fakes mixed.
+    """Give the BatchNorms of D and Q the statistics of these images.
 
-    In training reals and fakes come in separate batches, each normalised by its own statistics.
+    Their running statistics mix reals and fakes. In training, reals and fakes come in separate batches, each normalised
+    by its own statistics.
     """
     norms = [m for net in (gan.D, gan.Q) for m in net.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     for norm in norms:
@@ -54,7 +57,12 @@ def use_statistics_of(gan: InfoGAN, images: np.ndarray) -> None:
 
 
 def error(run: Run, of_reals: bool) -> float:
-    """The share of held-out digits whose class Q's category does not name."""
+    """The share of held-out digits whose class Q's category does not name.
+
+    Args:
+        run: of an InfoGAN.
+        of_reals: use the statistics of real images in place of the running ones.
+    """
     gan, images = fresh(run), run.images(progress=False)
     assert images.labels is not None
     if of_reals:
@@ -68,16 +76,17 @@ def error(run: Run, of_reals: bool) -> float:
 
 
 def fresh(run: Run) -> InfoGAN:
+    """The run's GAN, loaded anew."""
     gan = Run(run.path, run.checkpoint.split(",")[0]).gan
     assert isinstance(gan, InfoGAN)
     return gan
 
 
 @torch.inference_mode()
-def made(gan: InfoGAN, z: Tensor, category: Tensor, continuous: Tensor) -> np.ndarray:
-    """Images uint8 (B, H, W) of codes that are given outright."""
+def images_of(gan: InfoGAN, z: Tensor, category: Tensor, continuous: Tensor) -> np.ndarray:
+    """Grey images, uint8 (B, H, W), of latents (B, z_dim), categories (B,) and continuous codes (B, continuous)."""
     c = nn.functional.one_hot(category, gan.config.categories).float()
-    return as_bytes(gan.G(torch.cat([z, c, continuous], 1))).squeeze(1).numpy()
+    return to_bytes(gan.G(torch.cat([z, c, continuous], 1))).squeeze(1).numpy()
 
 
 def measures(images: np.ndarray) -> dict[str, np.ndarray]:
@@ -93,27 +102,24 @@ def measures(images: np.ndarray) -> dict[str, np.ndarray]:
     return {"slant": -xy / (yy + 1e-9), "ink": mass / ink[0].size, "width": np.sqrt(xx)}
 
 
-def movements(gan: InfoGAN) -> list[str]:
-    """For each continuous code, the correlation with each measure over samples, the category's mean taken out."""
+def correlations(gan: InfoGAN) -> list[dict[str, float]]:
+    """For each continuous code its correlation with each measure over samples, without the mean of the category."""
     config, rows = gan.config, torch.arange(SAMPLES)
     z = noise.normal(noise.key_of(0, "z"), rows, config.z_dim)
     category = rows % config.categories
     codes = noise.uniform(noise.key_of(0, "codes"), rows, config.continuous) * 2 - 1
-    found = measures(made(gan, z, category, codes))
-    lines = []
-    for number in range(config.continuous):
-        shown = []
-        for name, values in found.items():
-            own = values.copy()
-            for c in range(config.categories):
-                own[category == c] -= values[category == c].mean()
-            shown.append(f"{name} {np.corrcoef(own, codes[:, number])[0, 1]:+.2f}")
-        lines.append(f"  code {number + 1} correlates with " + ", ".join(shown))
-    return lines
+    measured = measures(images_of(gan, z, category, codes))
+    for values in measured.values():
+        for number in range(config.categories):
+            values[category == number] -= values[category == number].mean()
+    return [
+        {name: float(np.corrcoef(values, codes[:, number])[0, 1]) for name, values in measured.items()}
+        for number in range(config.continuous)
+    ]
 
 
 def sweeps(gan: InfoGAN, out: Path) -> None:
-    """A row for each category; left the first continuous code from -2 to 2, right the second, z as it was."""
+    """Write a sheet: a row for each category; on the left the first continuous code from -2 to 2, then the second."""
     config = gan.config
     steps = torch.linspace(-2, 2, STEPS)
     z = noise.normal(noise.key_of(1, "sweep"), torch.zeros(1, dtype=torch.int64), config.z_dim)
@@ -121,11 +127,30 @@ def sweeps(gan: InfoGAN, out: Path) -> None:
     for number in range(config.continuous):
         codes[number * STEPS : (number + 1) * STEPS, number] = steps
     rows = [
-        made(gan, z.expand(len(codes), -1), torch.full((len(codes),), category), codes)
+        images_of(gan, z.expand(len(codes), -1), torch.full((len(codes),), category), codes)
         for category in range(config.categories)
     ]
     picture = grids.grid(np.concatenate(rows), columns=len(codes), scale=2)
     grids.save_png(picture, out, {"codes": "rows: category; columns: each continuous code from -2 to 2"})
+
+
+def describe(run: Run) -> dict[str, float]:
+    """Print what the codes of a run have learnt, and give it as metrics."""
+    of_reals, running = error(run, True), error(run, False)
+    print(
+        f"{run.path.name}, {run.checkpoint}: Q misreads {of_reals:.1%} of the held-out digits "
+        f"({running:.1%} by the running statistics of reals and fakes)"
+    )
+    metrics = {"misread": of_reals, "misread by the running statistics": running}
+    rows = [json.loads(line) for line in (run.path / "log.jsonl").read_text().splitlines()]
+    if shared := [row[SHARED] for row in rows if SHARED in row][-10:]:
+        print(f"  {SHARED}: {np.mean(shared):.3f} of {np.log(run.gan.config.categories):.3f}")
+        metrics[SHARED] = float(np.mean(shared))
+    for number, measured in enumerate(correlations(fresh(run)), 1):
+        shown = ", ".join(f"{name} {value:+.2f}" for name, value in measured.items())
+        print(f"  code {number} correlates with {shown}", flush=True)
+        metrics |= {f"code {number} with {name}": value for name, value in measured.items()}
+    return metrics
 
 
 def main() -> None:
@@ -133,19 +158,13 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--checkpoint", choices=["best", "last"], default="last")
     parser.add_argument("--picture", type=Path)
-    said = parser.parse_args()
-    for path in said.runs:
-        run = ganfold.load(path, said.checkpoint)
-        print(
-            f"{path.name}, {run.checkpoint}: Q misreads {error(run, True):.1%} of the held-out digits "
-            f"({error(run, False):.1%} by the running statistics of reals and fakes)"
-        )
-        rows = [json.loads(line) for line in (path / "log.jsonl").read_text().splitlines()]
-        if shared := [row[SHARED] for row in rows if SHARED in row][-10:]:
-            print(f"  {SHARED}: {np.mean(shared):.3f} of {np.log(run.gan.config.categories):.3f}")
-        print("\n".join(movements(fresh(run))), flush=True)
-    if said.picture:
-        sweeps(fresh(run), said.picture)
+    requested = parser.parse_args()
+    for path in requested.runs:
+        run = ganfold.load(path, requested.checkpoint)
+        metrics = describe(run)
+        record("infogan_codes", metrics, seed=run.record.settings.seed, data=run.record.data, **protocol_of(run))
+    if requested.picture:
+        sweeps(fresh(run), requested.picture)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""From DCGAN to R3GAN rung by rung, each for the same time, as which_default.py does; see docs/gans/r3gan.md.
+"""From DCGAN to R3GAN rung by rung, each for the same time; see docs/gans/r3gan.md.
 
     OMP_NUM_THREADS=1 python lab/scripts/ladder.py --minutes 3 --seeds 0 1 2 [--rungs "hinge, spectral norm" ...]
 
-A rung changes one part of the one before it: networks, loss or constraint. Figures are `ganfold evaluate`'s,
-of the last checkpoint.
+A rung changes one part of the rung before it: networks, loss or constraint. The metrics are those of
+`ganfold evaluate`, of the last checkpoint.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from ganfold.gans import GANS, r3gan
-from ganfold.gans.contract import Batch, Phase, Shape, Terms
+from equal_time import measure, seen, train
+from ganfold.gans import r3gan
+from ganfold.gans.contract import GAN, Batch, Phase, Shape, Terms
 from ganfold.gans.losses import LOSSES, relativistic
 from ganfold.runs import checkpoint
 from ganfold.runs.run import Run, build
-from which_default import measure, train
+from harness import record
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Rung(r3gan.R3GAN):
         if config.constraint == "spectral norm":
             for layer in self.D.modules():
                 if isinstance(layer, nn.Conv2d | nn.Linear):
-                    nn.init.kaiming_normal_(layer.weight, a=0.2)  # what begins at zero has no norm
+                    nn.init.kaiming_normal_(layer.weight, a=0.2)  # a weight of zeros has no norm
                     spectral_norm(layer)
         if config.constraint == "every eighth step":
             self.phases.insert(1, Phase(self.penalty, "D", every=8))
@@ -69,14 +70,14 @@ class Rung(r3gan.R3GAN):
 
 SMALL: dict[str, Any] = {"width": 32, "batch": 32}
 RESIDUAL: dict[str, Any] = {"augment": 0.5, "norm": False, "labels": False}
-RUNGS: dict[str, tuple[str, dict[str, Any]]] = {
+RUNGS: dict[str, tuple[str | type[GAN], dict[str, Any]]] = {
     "dcgan": ("dcgan", SMALL),  # of width 32 and batch 32
     "DiffAugment": ("dcgan", SMALL | {"augment": 0.5}),
-    "residual": ("rung", RESIDUAL | {"game": "nonsaturating", "constraint": "none"}),  # no norm in G and D
-    "hinge, spectral norm": ("rung", RESIDUAL | {"game": "hinge", "constraint": "spectral norm"}),
-    "relativistic, differences": ("rung", RESIDUAL),
-    "relativistic, exact": ("rung", RESIDUAL | {"penalty": "exact"}),
-    "relativistic, every eighth step": ("rung", RESIDUAL | {"constraint": "every eighth step"}),
+    "residual": (Rung, RESIDUAL | {"game": "nonsaturating", "constraint": "none"}),  # no norm in G and D
+    "hinge, spectral norm": (Rung, RESIDUAL | {"game": "hinge", "constraint": "spectral norm"}),
+    "relativistic, differences": (Rung, RESIDUAL),
+    "relativistic, exact": (Rung, RESIDUAL | {"penalty": "exact"}),
+    "relativistic, every eighth step": (Rung, RESIDUAL | {"constraint": "every eighth step"}),
     "rsgan": ("rsgan", {}),
 }
 
@@ -84,10 +85,10 @@ RUNGS: dict[str, tuple[str, dict[str, Any]]] = {
 def without_average(run: Run) -> Run:
     """The same run with the weights of the last step in place of their average."""
     tensors, _ = checkpoint.load(checkpoint.checkpoints(run.path / "checkpoints")[-1])
-    gan = build(run.config)
+    gan = build(run.record, run.gan_class)
     own = {name.removeprefix("gan."): tensor for name, tensor in tensors.items() if name.startswith("gan.")}
     checkpoint.restore(gan, own, run.path)
-    raw = Run(run.path, "last")
+    raw = Run(run.path, "last", run.gan_class)
     vars(raw)["gan"] = gan.eval().requires_grad_(False)
     return raw
 
@@ -100,20 +101,24 @@ def main() -> None:
     parser.add_argument("--decay", default="{}", help="kimg over which a rung's learning rate falls, as JSON")
     parser.add_argument("--data", default="avatars")
     parser.add_argument("--out", type=Path, default=Path("runs", "ladder"))
-    asked = parser.parse_args()
-    GANS["rung"] = ("__main__", "Rung", "")
+    requested = parser.parse_args()
     torch.set_num_threads(1)
-    decay = json.loads(asked.decay)
-    for seed in asked.seeds:
-        for name in asked.rungs:
+    decay = json.loads(requested.decay)
+    for seed in requested.seeds:
+        for name in requested.rungs:
             gan, options = RUNGS[name]
             if name in decay:
                 options = options | {"decay_kimg": decay[name]}
-            out = asked.out / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
-            last, seen = train(gan, asked.data, out, asked.minutes, seed, options)
-            kinds = {"without average": without_average(last)} if name == "dcgan" else {}
-            for kind, shown in (kinds | {"": last}).items():
-                print(json.dumps([f"{name} {kind}".strip(), seed, seen, measure(shown)]), flush=True)
+            out = requested.out / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
+            last = train(gan, requested.data, out, requested.minutes, seed, options)
+            amount = seen(last)
+            shown = {f"{name} without average": without_average(last)} if name == "dcgan" else {}
+            for rung, run in (shown | {name: last}).items():
+                metrics = measure(run)
+                amount_text = f"{amount['kimg']:g} kimg {amount['updates']} updates"
+                print(json.dumps([rung, seed, amount_text, metrics]), flush=True)
+                protocol = {"rung": rung, "minutes": requested.minutes, "decay_kimg": decay.get(name)}
+                record("ladder", amount | metrics, seed=seed, data=last.record.data, **protocol)
 
 
 if __name__ == "__main__":

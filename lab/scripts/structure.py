@@ -29,8 +29,16 @@ def modules(source: Path) -> dict[str, Path]:
 
 
 def imported(path: Path, known: dict[str, Path]) -> Iterator[str]:
-    """The modules of the package that a file imports, in any of the three ways."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    """The modules of the package that a file imports, in any of the three ways.
+
+    What a module's own `__getattr__` imports is left out: that is a lazy door, and not a dependency.
+    """
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    doors = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "__getattr__"]
+    behind = {id(inner) for door in doors for inner in ast.walk(door)}
+    for node in ast.walk(tree):
+        if id(node) in behind:
+            continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in known)
         elif isinstance(node, ast.ImportFrom) and node.module in known:
@@ -73,8 +81,8 @@ def functions(path: Path) -> Iterator[tuple[int, str]]:
 
 def changed_lines(one: Path, other: Path) -> int:
     """Lines that a diff takes away or adds."""
-    texts = [path.read_text(encoding="utf-8").splitlines() for path in (one, other)]
-    return sum(line[:1] in "+-" and line[:3] not in ("+++", "---") for line in difflib.unified_diff(*texts, n=0))
+    old, new = (path.read_text(encoding="utf-8").splitlines() for path in (one, other))
+    return sum(line[:1] in "+-" and line[:3] not in ("+++", "---") for line in difflib.unified_diff(old, new, n=0))
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """What Arjovsky 2017 and Gulrajani 2017 claim of the critic, measured on the bundled digits; see docs/gans/wgan.md.
 
 python lab/scripts/wgan_claims.py estimate RUN...     does the critic's estimate follow the samples' quality?
+python lab/scripts/wgan_claims.py gradients           which gradient does G get while D learns and G stands still?
 python lab/scripts/wgan_claims.py rounds OUT          does G still learn from a critic that is trained too well?
 """
 
@@ -19,13 +20,16 @@ from scipy.stats import spearmanr
 
 import ganfold
 from ganfold import data
-from ganfold.gans import GANS, dcgan, find, gan
-from ganfold.gans.contract import Batch, Phase, Shape, Terms, adam
+from ganfold.gans import dcgan, find
+from ganfold.gans.contract import GAN, Batch, Phase, Shape, Terms, adam_pair
+from ganfold.networks import mlp
+from ganfold.runs.record import DataRecord
 from ganfold.training.batches import Batches
 from ganfold.training.ranks import Ranks
+from harness import protocol_of, record
 
-CHECKUPS = 4  # in each of them; three times as many where the critic's estimate should be at its best
-LOOKS = (1, 10, 100, 300, 1000)  # updates of D after which its gradient is looked at
+CHECKUPS = 4  # in each run; three times as many where the critic's estimate should be at its best
+LOOKS = (1, 10, 100, 300, 1000)  # updates of D after which the gradient is measured
 NETWORKS: dict[str, dict[str, Any]] = {
     "conv": {"resolution": 16, "width": 8, "batch": 32},
     "mlp": {"resolution": 32, "networks": "mlp", "batch": 64},
@@ -46,11 +50,9 @@ class Rounds(dcgan.DCGAN):
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(config, shape)
         if config.networks == "mlp":
-            self.G, self.D = gan.Generator(config.z_dim, shape), gan.Discriminator(shape)  # type: ignore[assignment]
-            self.optimizers = {
-                name: adam(network.parameters(), config.lr, config.betas)
-                for name, network in (("D", self.D), ("G", self.G))
-            }
+            self.G = mlp.Generator(config.z_dim, shape.channels, shape.resolution)  # type: ignore[assignment]
+            self.D = mlp.Discriminator(shape.channels, shape.resolution)  # type: ignore[assignment]
+            self.optimizers = adam_pair(self, config)
         self.phases = [
             Phase(self.discriminator, "D", rounds=config.rounds),
             Phase(self.generator, "G", early=self.fake),
@@ -61,85 +63,105 @@ class Rounds(dcgan.DCGAN):
         return super().discriminator(batch)
 
 
-GANS["dcgan-rounds"] = (__name__, "Rounds", "")
-
-
 def rows(run: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
 
 
-def estimate(run: Path) -> None:
+def estimate(path: Path) -> None:
     """The rank correlation over a run of the critic's estimate, averaged between two checkups, and their KID."""
     pairs: list[tuple[float, float]] = []
     since: list[float] = []
-    for row in rows(run):
+    for row in rows(path):
         if "wasserstein" in row:
             since.append(row["wasserstein"])
         if "KID" in row and since:
             pairs.append((float(np.mean(since)), row["KID"]))
             since = []
     guesses, kids = np.array(pairs).T
+    metrics = {
+        "checkups": len(pairs),
+        "Spearman": float(spearmanr(guesses, kids).statistic),
+        "Spearman without the first": float(spearmanr(guesses[1:], kids[1:]).statistic),
+        "estimate, first": guesses[0],
+        "estimate, last": guesses[-1],
+        "KID, first": kids[0],
+        "KID, last": kids[-1],
+        "KID, lowest": kids.min(),
+    }
     print(
-        f"{run.name}: {len(pairs)} checkups, Spearman {spearmanr(guesses, kids).statistic:.2f}, "
-        f"without the first {spearmanr(guesses[1:], kids[1:]).statistic:.2f}; "
+        f"{path.name}: {len(pairs)} checkups, Spearman {metrics['Spearman']:.2f}, "
+        f"without the first {metrics['Spearman without the first']:.2f}; "
         f"estimate {guesses[0]:.3g} to {guesses[-1]:.3g}, KID {kids[0]:.3f} to {kids[-1]:.3f}, "
         f"lowest {kids.min():.3f}"
     )
+    run = ganfold.load(path)
+    record("wgan_estimate", metrics, seed=run.record.settings.seed, data=run.record.data, **protocol_of(run))
 
 
 def gradients(seeds: list[int]) -> None:
-    """D alone is trained against a fixed G: the length of the gradient that G's loss has at a fake image."""
+    """While D learns and G stands still: the length of the gradient that G's loss has at a fake image."""
     losses: dict[str, tuple[str, dict[str, Any]]] = {
         "minimax": ("dcgan", {"loss": "minimax"}),
         "nonsaturating": ("dcgan", {}),
         "wgan": ("wgan", {}),
         "wgan-gp": ("wgan-gp", {}),
     }
-    for name, (kind, options) in losses.items():
+    images = data.load("digits", resolution=16, progress=False)
+    for name, (gan, options) in losses.items():
         for seed in seeds:
-            found = ", ".join(f"{length:.3g} after {updates:,}" for updates, length in lengths(kind, options, seed))
-            print(f"{name}, seed {seed}: {found} updates of D", flush=True)
+            metrics = {
+                f"after {updates:,} updates": length for updates, length in lengths(find(gan), options, images, seed)
+            }
+            shown = ", ".join(f"{length:.3g} {after.removesuffix(' updates')}" for after, length in metrics.items())
+            print(f"{name}, seed {seed}: {shown} updates of D", flush=True)
+            record("wgan_gradients", metrics, seed=seed, data=DataRecord.of(images), loss=name)
 
 
-def lengths(kind: str, options: dict[str, Any], seed: int) -> Iterator[tuple[int, float]]:
-    images, cpu, ranks = data.load("digits", resolution=16, progress=False), torch.device("cpu"), Ranks("cpu")
+def lengths(
+    gan_class: type[GAN], options: dict[str, Any], images: data.ImageSet, seed: int
+) -> Iterator[tuple[int, float]]:
+    """The number of D's updates, and the mean length of the gradient at a fake image after them."""
+    cpu, ranks = torch.device("cpu"), Ranks("cpu")
     batches = Batches(images, seed=seed, size=64, ranks=ranks, device=cpu, flips=False)
     torch.manual_seed(seed)
-    made: Any = find(kind)(find(kind).config_class(batch=64, width=16, **options), Shape(1, 16))
-    made.G.requires_grad_(False)
+    gan: Any = gan_class(gan_class.config_class(batch=64, width=16, **options), Shape(1, 16))
+    gan.G.requires_grad_(False)
     for update in range(LOOKS[-1] + 1):
         batch = batches.draw(update)
         batch.begin(seed, update)
-        batch["fake"] = made.G(batch.normal(*made.latent))
+        batch["fake"] = gan.G(batch.normal(*gan.latent))
         if update in LOOKS:
             batch["fake"].requires_grad_(True)
-            (gradient,) = torch.autograd.grad(made.generator(batch)["fake"], batch["fake"])
+            (gradient,) = torch.autograd.grad(gan.generator(batch)["fake"], batch["fake"])
             yield update, float(gradient.flatten(1).norm(dim=1).mean() * len(gradient))  # the loss is a mean
             batch["fake"].requires_grad_(False)
-        made.optimizers["D"].zero_grad()
-        sum(made.phases[0].loss(batch).values()).backward()
-        made.optimizers["D"].step()
+        gan.optimizers["D"].zero_grad()
+        sum(gan.phases[0].loss(batch).values()).backward()
+        gan.optimizers["D"].step()
 
 
-def rounds(out: Path, seeds: list[int], names: list[str], updates: int, common: dict[str, Any]) -> None:
+def rounds(out: Path, seeds: list[int], names: list[str], updates: int, networks: str) -> None:
     """The critics and DCGAN with their usual updates of D, and with ten times as many, at equal updates of G."""
-    kinds: dict[str, tuple[str, int, dict[str, Any]]] = {
-        "dcgan": ("dcgan-rounds", 1, {"rounds": 1}),
-        "dcgan x10": ("dcgan-rounds", 10, {"rounds": 10}),
-        "dcgan minimax x10": ("dcgan-rounds", 10, {"rounds": 10, "loss": "minimax"}),
+    variants: dict[str, tuple[str | type[GAN], int, dict[str, Any]]] = {  # GAN, updates of D for each of G, options
+        "dcgan": (Rounds, 1, {"rounds": 1}),
+        "dcgan x10": (Rounds, 10, {"rounds": 10}),
+        "dcgan minimax x10": (Rounds, 10, {"rounds": 10, "loss": "minimax"}),
         "wgan": ("wgan", 5, {}),
         "wgan x10": ("wgan", 50, {"critic_rounds": 50}),
         "wgan-gp": ("wgan-gp", 5, {}),
         "wgan-gp x10": ("wgan-gp", 50, {"critic_rounds": 50}),
     }
+    common = NETWORKS[networks]
     for seed in seeds:
-        for name in names or kinds:
-            kind, draws, options = kinds[name]
+        for name in names or variants:
+            gan, draws, options = variants[name]
             kimg = updates * draws * common["batch"] / 1000
             folder = out / f"{name.replace(' ', '-')}-{seed}"
             checkups = 3 * CHECKUPS if name == "wgan x10" else CHECKUPS
             every = {"evaluate_every": kimg / checkups, "report_kimg": kimg / 24}
-            ganfold.train(kind, "digits", folder, kimg=kimg, seed=seed, progress=False, **every, **common, **options)
+            run = ganfold.train(
+                gan, "digits", folder, kimg=kimg, seed=seed, progress=False, **every, **common, **options
+            )
             kids = [row["KID"] for row in rows(folder) if "KID" in row]
             last = [row for row in rows(folder) if "grad_norm/G" in row][-1]
             print(
@@ -149,6 +171,14 @@ def rounds(out: Path, seeds: list[int], names: list[str], updates: int, common: 
                 + f", G's gradient {last['grad_norm/G']:.3g}",
                 flush=True,
             )
+            metrics = {
+                "KID": kids[-1] if kids else None,
+                "D(x)": last.get("D(x)"),
+                "G's gradient": last["grad_norm/G"],
+                "all KID": kids,
+            }
+            trained_on = run.record.data
+            record("wgan_rounds", metrics, seed=seed, data=trained_on, variant=name, networks=networks, updates=updates)
 
 
 def main() -> None:
@@ -162,13 +192,13 @@ def main() -> None:
     over.add_argument("--updates", type=int, default=300, help="of G, in each run")
     over.add_argument("--networks", choices=list(NETWORKS), default="conv")
     over.add_argument("--only", nargs="+", default=[], metavar="NAME")
-    said = parser.parse_args()
-    if said.verb == "gradients":
-        gradients(said.seeds)
-    elif said.verb == "rounds":
-        rounds(said.out, said.seeds, said.only, said.updates, NETWORKS[said.networks])
+    requested = parser.parse_args()
+    if requested.verb == "gradients":
+        gradients(requested.seeds)
+    elif requested.verb == "rounds":
+        rounds(requested.out, requested.seeds, requested.only, requested.updates, requested.networks)
     else:
-        for run in said.runs:
+        for run in requested.runs:
             estimate(run)
 
 

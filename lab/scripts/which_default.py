@@ -1,21 +1,19 @@
-"""Which GAN learns most in minutes on a CPU: DCGAN and what could better it, each for the same time; see
+"""Which GAN learns most in a few minutes on a CPU: DCGAN and what could be better, each for the same time; see
 docs/gans/rsgan.md.
 
     OMP_NUM_THREADS=1 python lab/scripts/which_default.py relativistic --minutes 5 --seed 0
 
-Minutes are of the process's own computing, so that other work on the machine does not count. KID and the others are
-`ganfold evaluate`'s, of the last checkpoint, against the held-out images; once more with each finished sample
-flattened, as `rsgan --flatten` would, whatever the GAN.
+Minutes are of the process's own computing: other work on the machine does not count. KID and the other metrics are
+those of `ganfold evaluate`, of the last checkpoint, against the held-out images. They are taken twice: of the samples
+as they are, and of samples that are flattened as `rsgan --flatten` does it, whatever the GAN.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
@@ -23,16 +21,19 @@ import torch
 from torch import Tensor, nn
 
 import ganfold
-from ganfold.gans import GANS, dcgan
-from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, adam, cosine, halvings
+from equal_time import measure, seen, train
+from ganfold import data as ganfold_data
+from ganfold.gans import GANS
+from ganfold.gans.contract import GAN, NOTHING, Batch, Condition, Phase, Shape, Terms, adam_pair, cosine
 from ganfold.gans.losses import LOSSES, relativistic
 from ganfold.metrics.features import efficientnet
 from ganfold.metrics.manifold import manifold
-from ganfold.networks import residual
+from ganfold.networks import dcgan, residual
 from ganfold.networks.augment import augment
 from ganfold.networks.smooth import flatten
-from ganfold.training import loop
+from ganfold.networks.strided import pyramid
 from ganfold.training.checkups import SIZE
+from harness import record
 
 
 @dataclass(frozen=True)
@@ -56,16 +57,17 @@ class Variant(GAN):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(config, shape)
+        channels, resolution = shape.channels, shape.resolution
         if config.generator == "residual":
-            widths = [config.width << n for n in range(halvings(shape))][::-1]
-            self.G: nn.Module = residual.Generator(config.z_dim, widths, 1, shape.channels, 0, norm=False)
+            widths = pyramid(config.width, resolution)[::-1]
+            self.G: nn.Module = residual.Generator(config.z_dim, widths, 1, channels, 0, norm=False)
         else:
-            self.G = dcgan.Generator(config.z_dim, config.width, shape).apply(dcgan.initialise)
+            self.G = dcgan.Generator(config.z_dim, config.width, channels, resolution).apply(dcgan.initialise)
         if config.critic == "residual":
-            widths = [config.width_d << n for n in range(halvings(shape))]
-            self.D: nn.Module = residual.Discriminator(widths, 1, shape.channels, 0)
+            self.D: nn.Module = residual.Discriminator(pyramid(config.width_d, resolution), 1, channels, 0)
         else:
-            self.D = dcgan.Discriminator(config.width_d, shape, norm=config.critic != "no norm")
+            norm = config.critic != "no norm"
+            self.D = dcgan.Discriminator(config.width_d, channels, resolution, norm=norm, twice=not norm)
             self.D.apply(dcgan.initialise)
         if config.critic == "no norm":
             for layer in self.D.modules():
@@ -77,10 +79,7 @@ class Variant(GAN):
                 if isinstance(layer, nn.BatchNorm2d):
                     trunk[number] = nn.GroupNorm(layer.num_features // 16, layer.num_features)
         self.latent = (config.z_dim,)
-        self.optimizers = {
-            "D": adam(self.D.parameters(), config.lr, config.betas),
-            "G": adam(self.G.parameters(), config.lr, config.betas),
-        }
+        self.optimizers = adam_pair(self, config)
         self.phases = [Phase(self.discriminator, "D"), Phase(self.generator, "G", early=self.fake)]
 
     def rate(self, images: int) -> float:
@@ -91,7 +90,7 @@ class Variant(GAN):
 
     def discriminator(self, batch: Batch) -> Terms:
         images = self.augment(batch, batch["image"]), self.augment(batch, batch["fake"])
-        if self.config.critic == "dcgan":  # reals and fakes apart, each with its own statistics
+        if self.config.critic == "dcgan":  # reals and fakes apart, each with their own BatchNorm statistics
             real, fake = map(self.score, images)
         else:
             some = len(images[0]) // 4 if self.config.gamma else 0
@@ -123,7 +122,7 @@ class Variant(GAN):
     def augment(self, batch: Batch, images: Tensor) -> Tensor:
         return augment(images, self.config.augment, batch.uniform)
 
-    def sample(self, z: Tensor, given: Given = NOTHING) -> Tensor:
+    def sample(self, z: Tensor, condition: Condition = NOTHING) -> Tensor:
         return self.G(z, None, torch.ones(())) if self.config.generator == "residual" else self.G(z)
 
 
@@ -145,47 +144,30 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def few(source: str, count: int, seed: int, out: Path) -> tuple[Path, Path]:
-    """Two files: so many images of the source, and 1,200 others, drawn by the seed."""
-    data = ganfold.data.load(source, resolution=32, progress=False)
-    order = np.random.default_rng(seed).permutation(len(data))
+    """Write two files of images, drawn by the seed: `count` images of the source, and 1,200 others."""
+    images = ganfold_data.load(source, resolution=32, progress=False)
+    order = np.random.default_rng(seed).permutation(len(images))
     out.mkdir(parents=True, exist_ok=True)
     paths = out / f"{source}-{count}-{seed}.npy", out / f"{source}-others-{count}-{seed}.npy"
     for path, chosen in zip(paths, (order[:count], order[count : count + 1200]), strict=True):
-        np.save(path, data.images[np.sort(chosen)].transpose(0, 2, 3, 1))
+        np.save(path, images.images[np.sort(chosen)].transpose(0, 2, 3, 1))
     return paths
 
 
 def coarse(run: ganfold.Run) -> dict[str, float]:
-    """Figures as checkups take them, from features at 112 px, where those at 224 px are 0 for all: last checkpoint."""
+    """The shares as checkups measure them, from features at 112 px. At 224 px they can be 0 for every GAN."""
     images = run.images(progress=False)
     samples = run.sample(len(images.held_out)).transpose(0, 3, 1, 2)
     features = efficientnet(SIZE, torch.device("cpu"))
-    found = manifold(features(np.ascontiguousarray(samples)), features(images.images[images.held_out]))
-    return {name: round(getattr(found, name)[0], 4) for name in ("precision", "recall", "coverage")}
-
-
-def train(
-    gan: str, data: str | Path, out: Path, minutes: float, seed: int, options: dict[str, Any]
-) -> tuple[ganfold.Run, str]:
-    """The last checkpoint after so many minutes of this process's own computing, and what it has seen by then."""
-    vars(loop)["time"] = SimpleNamespace(monotonic=time.process_time)
-    wish = {"resolution": 32, "evaluate_every": 0} | options
-    run = ganfold.train(gan, data, out, minutes=minutes, seed=seed, progress=False, **wish)
-    state = json.loads((run.path / "state.json").read_text())
-    return ganfold.load(run.path, "last"), f"{state['images'] / 1000:g} kimg {state['step']} updates"
-
-
-def measure(run: ganfold.Run, reference: Path | None = None) -> dict[str, float]:
-    """`ganfold evaluate`'s figures."""
-    found = ganfold.evaluate(run, reference, progress=False)
-    return {name: round(found[name].value, 4) for name in ("KID", "FD", "precision", "recall", "density", "coverage")}
+    shares = manifold(features(np.ascontiguousarray(samples)), features(images.images[images.held_out]))
+    return {name: round(getattr(shares, name)[0], 4) for name in ("precision", "recall", "coverage")}
 
 
 def flattened(run: ganfold.Run) -> ganfold.Run:
-    """The same run, whose finished samples are evened out."""
-    copy = ganfold.load(run.path, "last")
+    """The same run, with its samples flattened."""
+    copy = ganfold.load(run.path, "last", run.gan_class)
     draw = copy.gan.sample
-    vars(copy.gan)["sample"] = lambda z, given=NOTHING: flatten(draw(z, given))
+    vars(copy.gan)["sample"] = lambda z, condition=NOTHING: flatten(draw(z, condition))
     return copy
 
 
@@ -198,18 +180,26 @@ def main() -> None:
     parser.add_argument("--few", type=int, help="train on so many of the images, measured against 1,200 others")
     parser.add_argument("--out", type=Path, default=Path("runs", "which-default"))
     parser.add_argument("--options", default="{}", help="more of `ganfold.train`'s options, as JSON")
-    asked = parser.parse_args()
-    GANS["variant"] = ("__main__", "Variant", "")
-    ours = asked.variant in VARIANTS
-    options = VARIANTS.get(asked.variant, {}) | json.loads(asked.options)
-    name = f"{asked.variant.replace(' ', '-')}-{asked.data}{asked.few or ''}-{asked.minutes:g}-{asked.seed}"
-    shown, others = few(asked.data, asked.few, asked.seed, asked.out) if asked.few else (asked.data, None)
-    gan = "variant" if ours else asked.variant
-    last, seen = train(gan, shown, asked.out / name, asked.minutes, asked.seed, options)
-    print(name, "flattened", measure(flattened(last), others), flush=True)
-    print(name, seen, measure(last, others), flush=True)
+    requested = parser.parse_args()
+    variant, seed, minutes = requested.variant, requested.seed, requested.minutes
+    options = json.loads(requested.options)
+    name = f"{variant.replace(' ', '-')}-{requested.data}{requested.few or ''}-{minutes:g}-{seed}"
+    source, others = requested.data, None
+    if requested.few:
+        source, others = few(requested.data, requested.few, seed, requested.out)
+    gan: str | type[GAN] = Variant if variant in VARIANTS else variant
+    last = train(gan, source, requested.out / name, minutes, seed, VARIANTS.get(variant, {}) | options)
+    amount, flat = seen(last), measure(flattened(last), others)
+    print(name, "flattened", flat, flush=True)
+    plain = measure(last, others)
+    print(name, f"{amount['kimg']:g} kimg {amount['updates']} updates", plain, flush=True)
+    metrics = amount | plain | {f"{metric}, flattened": value for metric, value in flat.items()}
     if not others:
-        print(name, "at 112 px", coarse(last), flush=True)
+        shares = coarse(last)
+        print(name, "at 112 px", shares, flush=True)
+        metrics |= {f"{metric} at 112 px": value for metric, value in shares.items()}
+    data = f"{requested.few} images of {requested.data}" if requested.few else last.record.data
+    record("which_default", metrics, seed=seed, data=data, variant=variant, minutes=minutes, **options)
 
 
 if __name__ == "__main__":

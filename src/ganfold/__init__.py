@@ -15,30 +15,36 @@ from typing import TYPE_CHECKING, Any
 from ganfold.errors import GanfoldError
 
 if TYPE_CHECKING:
-    from ganfold.data import check
-    from ganfold.metrics.copies import copies
-    from ganfold.metrics.evaluation import evaluate
-    from ganfold.metrics.probing import probe
-    from ganfold.pages.run_page import report
     from ganfold.runs.run import Run, load
-    from ganfold.tasks.inpainting import inpaint
-    from ganfold.tasks.super_resolution import upscale
-    from ganfold.tasks.translation import translate
     from ganfold.verbs.augment import augment
+    from ganfold.verbs.check import check
+    from ganfold.verbs.copies import copies
+    from ganfold.verbs.env import env as environment
+    from ganfold.verbs.evaluate import evaluate
+    from ganfold.verbs.gans import gans as list_gans
+    from ganfold.verbs.inpaint import inpaint
     from ganfold.verbs.plan import plan
+    from ganfold.verbs.probe import probe
+    from ganfold.verbs.report import report
     from ganfold.verbs.sample import sample
     from ganfold.verbs.study import study
     from ganfold.verbs.train import train
+    from ganfold.verbs.translate import translate
+    from ganfold.verbs.upscale import upscale
 
-__version__ = "0.1.0"
+    __version__: str
+
 __all__ = [
     "GanfoldError",
     "Run",
+    "__version__",
     "augment",
     "check",
     "copies",
+    "environment",
     "evaluate",
     "inpaint",
+    "list_gans",
     "load",
     "plan",
     "probe",
@@ -50,28 +56,31 @@ __all__ = [
     "upscale",
 ]
 
-_HOMES = {
-    "Run": "ganfold.runs.run",
-    "augment": "ganfold.verbs.augment",
-    "check": "ganfold.data",
-    "copies": "ganfold.metrics.copies",
-    "evaluate": "ganfold.metrics.evaluation",
-    "inpaint": "ganfold.tasks.inpainting",
-    "load": "ganfold.runs.run",
-    "plan": "ganfold.verbs.plan",
-    "probe": "ganfold.metrics.probing",
-    "report": "ganfold.pages.run_page",
-    "sample": "ganfold.verbs.sample",
-    "study": "ganfold.verbs.study",
-    "train": "ganfold.verbs.train",
-    "translate": "ganfold.tasks.translation",
-    "upscale": "ganfold.tasks.super_resolution",
+_HOMES = {  # public name -> its module, and its name there
+    "Run": ("ganfold.runs.run", "Run"),
+    "load": ("ganfold.runs.run", "load"),
+    "environment": ("ganfold.verbs.env", "env"),
+    "list_gans": ("ganfold.verbs.gans", "gans"),
+    **{
+        name: (f"ganfold.verbs.{name}", name)
+        for name in __all__
+        if name not in ("GanfoldError", "Run", "__version__", "environment", "list_gans", "load")
+    },
 }
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from ganfold.interface.result import version
+
+        return version()
     if name not in _HOMES:
         raise AttributeError(f"module 'ganfold' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value  # also over the sub-module of the same name that the import has set here
+    module, attribute = _HOMES[name]
+    value = getattr(import_module(module), attribute)
+    globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

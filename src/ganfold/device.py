@@ -1,4 +1,4 @@
-"""Which device to train on, and whether it really has bf16."""
+"""The device to compute on: choosing it, its memory, its bf16 arithmetic, its name."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ from ganfold.errors import GanfoldError
 
 
 def choose(name: str, local_rank: int = 0) -> torch.device:
-    """The device of this name, made ready; `auto` is CUDA, else Apple's MPS, else the CPU.
+    """The device of this name, prepared for use.
+
+    Args:
+        name: "cuda", "mps" (Apple), "cpu", or "auto" for the first of these three that is there.
+        local_rank: which GPU, where there are several.
 
     Raises:
-        GanfoldError: this machine, or this build of PyTorch, has none of that kind.
+        GanfoldError: this machine, or this build of PyTorch, has no such device.
     """
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        name = next(kind for kind, here in present.items() if here)
+        name = next(name for name, is_present in present.items() if is_present)
     if not present[name]:
         raise GanfoldError(f"--device {name}: PyTorch {torch.__version__} finds none here; leave it out, or give cpu")
     if name == "cpu":
@@ -31,9 +35,9 @@ def choose(name: str, local_rank: int = 0) -> torch.device:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep the memory that a step frees for the next one, instead of asking the system for it afresh.
+    """Make glibc keep freed memory for the next step, instead of returning it to the system.
 
-    Page faults slow a CPU step of a small network. Elsewhere than on glibc it does nothing.
+    Otherwise page faults slow the steps of a small network on a CPU. Without glibc this does nothing.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
@@ -42,17 +46,17 @@ def keep_freed_memory() -> None:
 
 
 def check_bf16(device: torch.device) -> None:
-    """Raise GanfoldError where bf16 would be emulated: slower than fp32, and less exact."""
+    """Raise GanfoldError if the device only emulates bf16, which is slower than fp32 and less exact."""
     if device.type == "cuda":
-        real = torch.cuda.is_bf16_supported(including_emulation=False)
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        real = device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-    if not real:
+        native = device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    if not native:
         raise GanfoldError(f"--precision bf16: this {device.type} has no bf16 arithmetic; use fp32")
 
 
 def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether that is what happened; PyTorch has an error of its own for it on CUDA only."""
+    """Whether the error means that memory ran out. Only on CUDA does PyTorch have a type of error for that."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     words = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "alloc_failed")
@@ -60,11 +64,11 @@ def ran_out_of_memory(error: BaseException) -> bool:
 
 
 def release_memory(device: torch.device) -> None:
-    """Give back what nothing holds any more."""
+    """Return memory that is no longer in use to the system."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # glibc; see `keep_freed_memory`
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # as in `keep_freed_memory`
         ctypes.CDLL(None).malloc_trim(0)
 
 
@@ -72,7 +76,7 @@ OUT_OF_MEMORY = "out of memory: give a smaller --batch, --width or --resolution"
 
 
 def memory(device: torch.device) -> int:
-    """Bytes of memory that the device has; 0 where nobody says."""
+    """The memory of the device in bytes; 0 if it is unknown."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     try:
@@ -82,7 +86,7 @@ def memory(device: torch.device) -> int:
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has done what it was given."""
+    """Wait until the device has finished all work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -90,7 +94,7 @@ def wait(device: torch.device) -> None:
 
 
 def describe(device: torch.device) -> dict[str, object]:
-    """What a figure's reader must know of the machine."""
+    """The machine, as a protocol records it beside a measurement."""
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "cpu": _cpu_name(),

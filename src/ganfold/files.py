@@ -1,4 +1,4 @@
-"""Files that are whole or not there: a temporary file beside the target, fsync, rename."""
+"""Files written whole or not at all: to a temporary file beside the target, then fsync, then rename."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from ganfold.errors import GanfoldError
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file in the same folder, then put it in the place of `path`.
+    """Let `write` fill a temporary file in the same folder, then rename it to `path`.
 
     Raises:
-        GanfoldError: the disk is full or the folder cannot be written; nothing is left behind, and what
-            stood at `path` stands there still.
+        GanfoldError: the disk is full or the folder cannot be written; `path` is unchanged, and no file is left behind.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -37,18 +36,20 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all; see `write_atomically`."""
     write_atomically(path, lambda temporary: _write(temporary, content))
 
 
 def write_json(path: Path, content: Any) -> None:
+    """Write `content` as JSON, whole or not at all; see `write_atomically`."""
     write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:
-    """What the JSON file holds.
+    """The content of a JSON file.
 
     Raises:
-        GanfoldError: it cannot be read or is not JSON.
+        GanfoldError: the file cannot be read or is not JSON.
     """
     try:
         return json.loads(path.read_bytes())
@@ -59,15 +60,21 @@ def read_json(path: Path) -> Any:
 
 
 def sha256(path: Path) -> str:
+    """The SHA-256 of a file, as hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_sha256(path: Path, expected: str, remedy: str) -> None:
-    """See that a file of published weights is that very file.
+    """Check that a file of published weights is the original.
+
+    Args:
+        path: the file.
+        expected: the SHA-256 of the original, as hexadecimal digits.
+        remedy: what the user can do, for the error.
 
     Raises:
-        GanfoldError: it is another, or not there.
+        GanfoldError: the file is another one, or is not there.
     """
     if not path.is_file():
         raise GanfoldError(f"{path} does not exist: {remedy}")
@@ -75,26 +82,8 @@ def check_sha256(path: Path, expected: str, remedy: str) -> None:
         raise GanfoldError(f"{path} is not the file that published figures use (its SHA-256 differs): {remedy}")
 
 
-def read_run(folder: Path) -> dict[str, Any]:
-    """The `config.json` of a run's folder.
-
-    Raises:
-        GanfoldError: there is no such folder, or it is not one that `train` wrote.
-    """
-    path, remedy = folder / "config.json", "give the folder that `ganfold train --out` wrote"
-    if not path.is_file():
-        what = "is not a run folder (it has no config.json)" if folder.exists() else "does not exist"
-        raise GanfoldError(f"{folder} {what}: {remedy}")
-    content = read_json(path)
-    config: dict[str, Any] = content if isinstance(content, dict) else {}
-    parts = {"gan": str, "config": dict, "settings": dict, "data": dict}
-    if lacks := [name for name, kind in parts.items() if not isinstance(config.get(name), kind)]:
-        raise GanfoldError(f"{folder} is not a run folder (its config.json lacks {', '.join(lacks)}): {remedy}")
-    return config
-
-
 def unwritable(path: Path, error: OSError) -> GanfoldError:
-    """The sentence for a write that failed."""
+    """The error for a write that failed."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return GanfoldError(f"no space left to write {path}: free some, then give the same command again")
     return GanfoldError(f"cannot write {path}: {error.strerror or error}")
@@ -105,7 +94,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself outlast a power cut, where the system lets a folder be synced."""
+    """Let the rename survive a power cut, on systems that can sync a folder."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:

@@ -1,8 +1,7 @@
-"""Pictures to make sources from; every test has a cache of its own."""
+"""Images to make sources of. Every test has its own cache."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,12 @@ import pytest
 from PIL import Image
 
 from ganfold import data
-
-Picture = Callable[..., Image.Image]
-Load = Callable[..., data.ImageSet]
+from image_files import Load, MakeImage
 
 
 @pytest.fixture
-def picture() -> Picture:
-    """A smooth random picture, a function of its seed: smooth, so that lossy formats and resizing stay near it."""
+def make_image() -> MakeImage:
+    """Makes a random image from a seed. It is smooth: lossy formats and resizing change it little."""
 
     def make(seed: int, width: int = 32, height: int = 32, mode: str = "RGB") -> Image.Image:
         corners = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
@@ -41,10 +38,10 @@ def load(cache: Path) -> Load:
 
 
 @pytest.fixture
-def photos(tmp_path: Path, picture: Picture) -> Path:
-    """Twelve PNGs of 32 px in one folder."""
+def photos(tmp_path: Path, make_image: MakeImage) -> Path:
+    """A folder of twelve PNGs of 32 px."""
     folder = tmp_path / "photos"
     folder.mkdir()
     for i in range(12):
-        picture(i).save(folder / f"{i:02}.png")
+        make_image(i).save(folder / f"{i:02}.png")
     return folder

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from conftest import Load
 from ganfold import GanfoldError, data
+from image_files import Load
 
 
 def test_avatars(load: Load, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The cache: found again, shared, repaired, and never half written. And what is held out."""
+"""The cache: found again, shared, repaired, and never half written; and which images are held out."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import Load, Picture
 from ganfold import data
 from ganfold.data import prepare, work
-from ganfold.data.imageset import find
 from ganfold.data.sources import decode
+from ganfold.data.sources.lookup import find_source
 from ganfold.errors import GanfoldError
+from image_files import Load, MakeImage
 
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Everything that is decoded while the test runs."""
+    """Collects everything that is decoded while the test runs."""
     seen: list[object] = []
     convert = decode.convert
 
-    def spy(raw: decode.Raw, shape: decode.Shape) -> object:
+    def spy(raw: decode.Raw, shape: decode.TargetShape) -> object:
         seen.append(raw)
         return convert(raw, shape)
 
@@ -60,7 +60,7 @@ def test_the_second_time_nothing_is_decoded(photos: Path, load: Load, decoded: l
     assert len(decoded) == 24
 
 
-def test_other_wishes_are_other_entries(photos: Path, load: Load) -> None:
+def test_other_options_are_other_entries(photos: Path, load: Load) -> None:
     shapes = [load(photos, **options).images.shape for options in ({}, {"channels": 1}, {"resolution": 16})]
     assert shapes == [(12, 3, 32, 32), (12, 1, 32, 32), (12, 3, 16, 16)]
     assert len(load(photos, held_out=0.5).held_out) == 6
@@ -78,12 +78,12 @@ def test_a_touched_folder_is_decoded_again_but_stored_once(
     assert len(list((cache / "index").iterdir())) == 2
 
 
-def test_a_changed_folder_is_seen(photos: Path, load: Load, picture: Picture) -> None:
+def test_a_changed_folder_is_seen(photos: Path, load: Load, make_image: MakeImage) -> None:
     first = load(photos)
-    picture(99).save(photos / "03.png")
+    make_image(99).save(photos / "03.png")
     second = load(photos)
     assert second.fingerprint != first.fingerprint
-    assert (second.images[3] == np.asarray(picture(99)).transpose(2, 0, 1)).all()
+    assert (second.images[3] == np.asarray(make_image(99)).transpose(2, 0, 1)).all()
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone", "names", "entry", "labels"])
@@ -106,18 +106,19 @@ def test_a_damaged_entry_is_made_anew(damage: str, noise: Path, load: Load, cach
         path.write_bytes(path.read_bytes()[:-10])
     again = load(noise)
     assert again.fingerprint == fingerprint
-    assert (again.images == images).all()
-    assert (again.labels == labels).all()
+    assert np.array_equal(again.images, images)
+    assert again.labels is not None
+    assert np.array_equal(again.labels, labels)
     assert list(again.names) == [f"images[{i}]" for i in range(600)]
 
 
-def test_the_number_of_workers_changes_nothing(tmp_path: Path, picture: Picture) -> None:
+def test_the_number_of_workers_changes_nothing(tmp_path: Path, make_image: MakeImage) -> None:
     folder = tmp_path / "s"
     for i in range(700):
         (folder / f"c{i % 3}").mkdir(parents=True, exist_ok=True)
-        picture(i // 2, 9 + i % 5, 12).save(folder / f"c{i % 3}" / f"{i:03}.png")
-    wanted = prepare.Wanted(16, None, "crop", None)
-    made = [prepare.prepare(find(folder), "s", wanted, tmp_path / f"cache{n}", workers=n) for n in (0, 1, 3)]
+        make_image(i // 2, 9 + i % 5, 12).save(folder / f"c{i % 3}" / f"{i:03}.png")
+    options = prepare.LoadOptions(16, None, "crop", None)
+    made = [prepare.prepare(find_source(folder), "s", options, tmp_path / f"cache{n}", workers=n) for n in (0, 1, 3)]
     assert len({m.fingerprint for m in made}) == 1
     assert made[0].findings == made[1].findings == made[2].findings
     assert list(made[0].names) == list(made[2].names)
@@ -127,10 +128,10 @@ def test_children_do_not_import_torch_nor_run_the_users_script(tmp_path: Path, p
     script = tmp_path / "script.py"  # no main guard, as users write it
     script.write_text(
         "import sys\nfrom pathlib import Path\nprint('run')\n"
-        "from ganfold.data import prepare, imageset\n"
-        f"source = imageset.find({str(photos)!r})\n"
-        "wanted = prepare.Wanted(None, None, 'crop', None)\n"
-        f"made = prepare.prepare(source, 's', wanted, Path({str(tmp_path / 'c')!r}), workers=2)\n"
+        "from ganfold.data import prepare\nfrom ganfold.data.sources import lookup\n"
+        f"source = lookup.find_source({str(photos)!r})\n"
+        "options = prepare.LoadOptions(None, None, 'crop', None)\n"
+        f"made = prepare.prepare(source, 's', options, Path({str(tmp_path / 'c')!r}), workers=2)\n"
         "print(len(made.images), 'torch' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
@@ -143,9 +144,9 @@ def test_two_at_once_both_succeed(noise: Path, cache: Path) -> None:
         f"print(load({str(noise)!r}, cache=Path({str(cache)!r})).fingerprint)"
     )
     both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    said = {process.communicate(timeout=60)[0] for process in both}
+    fingerprints = {process.communicate(timeout=60)[0] for process in both}
     assert [process.returncode for process in both] == [0, 0, 0]
-    assert len(said) == 1
+    assert len(fingerprints) == 1
     assert list((cache / "building").iterdir()) == []
     assert len(list((cache / "content").iterdir())) == 1
 
@@ -161,7 +162,7 @@ def test_a_killed_preparation_harms_nothing(noise: Path, cache: Path, load: Load
     assert process.stdout
     assert process.stdout.readline() == "now\n"
     before = len(list((cache / "building").iterdir()))
-    load(noise, channels=3)  # another one at work leaves the living one's folder alone
+    load(noise, channels=3)  # does not remove the folder of a living process
     assert len(list((cache / "building").iterdir())) == before == 2
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -184,15 +185,15 @@ def test_children_end_with_their_parent(photos: Path, cache: Path) -> None:
         except FileNotFoundError:
             return
         time.sleep(0.05)
-    pytest.fail("the child lives on")
+    pytest.fail("the child has not ended")
 
 
 def test_a_full_disk_is_one_sentence(photos: Path, load: Load, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(block: work.Block) -> work.Done:
+    def full(portion: work.Portion) -> work.Outcome:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(work, "work", full)
+        patch.setattr(work, "process", full)
         with pytest.raises(GanfoldError, match=r"^no space left to write .*: free some, then"):
             load(photos)
     assert list((cache / "building").iterdir()) == []
@@ -205,12 +206,17 @@ def test_a_full_disk_is_one_sentence(photos: Path, load: Load, cache: Path, monk
     assert len(load(photos)) == 12
 
 
-def test_a_full_disk_in_a_child_comes_back(photos: Path, tmp_path: Path) -> None:
-    block = work.Block(
-        find(photos).list(tmp_path).reader, 0, np.arange(3), decode.Shape(16, 3, "crop"), Path("/dev/full"), 0
+def test_a_full_disk_in_a_child_is_raised_in_the_parent(photos: Path, tmp_path: Path) -> None:
+    portion = work.Portion(
+        find_source(photos).list(tmp_path).reader,
+        0,
+        np.arange(3),
+        decode.TargetShape(16, 3, "crop"),
+        Path("/dev/full"),
+        0,
     )
     with pytest.raises(OSError, match="No space left") as caught:
-        list(work.run([block], 1))
+        list(work.process_all([portion], 1))
     assert caught.value.errno == errno.ENOSPC
 
 
@@ -265,10 +271,10 @@ def test_warnings_of_imbalance(noise: Path, load: Load) -> None:
     assert load(noise).findings.warnings == ["the classes are out of balance: 0 has 300 images, 2 1"]
 
 
-def test_the_native_size_is_had_without_decoding_and_leaves_the_cache_clean(
-    photos: Path, picture: Picture, cache: Path, decoded: list[object], load: Load
+def test_the_native_size_needs_no_decoding_and_leaves_the_cache_clean(
+    photos: Path, make_image: MakeImage, cache: Path, decoded: list[object], load: Load
 ) -> None:
-    picture(20, 64, 80).save(photos / "large.png")
+    make_image(20, 64, 80).save(photos / "large.png")
     for _ in range(2):
         assert data.native(photos, cache=cache, progress=False) == 32
         assert not decoded

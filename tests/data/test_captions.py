@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import Picture
 from ganfold import data
-from ganfold.data.captions import LENGTH, captions, tokens_of, words_of
+from ganfold.data.captions import LENGTH, captions_of, tokens_of, words_of
 from ganfold.errors import GanfoldError
+from image_files import MakeImage
 
 GOOD = {"text": "A red hat.", "box": [0.1, 0.2, 0.5, 0.6]}
 Make = Callable[..., data.ImageSet]
@@ -22,13 +22,13 @@ Make = Callable[..., data.ImageSet]
 
 @pytest.fixture
 def make(photos: Path, cache: Path) -> Make:
-    """The twelve photos, of which these have other rows than the rest."""
+    """Loads the twelve photos with a row of metadata each; `others` are the rows of some of them, None: no row."""
 
-    def loaded(others: dict[int, dict[str, Any] | None], row: dict[str, Any] = GOOD, **how: Any) -> data.ImageSet:
+    def loaded(others: dict[int, dict[str, Any] | None], row: dict[str, Any] = GOOD, **options: Any) -> data.ImageSet:
         rows = dict.fromkeys(range(12), row) | others
-        lines = [json.dumps({"file_name": f"{i:02}.png"} | said) for i, said in rows.items() if said is not None]
+        lines = [json.dumps({"file_name": f"{i:02}.png"} | row) for i, row in rows.items() if row is not None]
         (photos / "metadata.jsonl").write_text("\n".join(lines))
-        return data.load_as("captions", photos, cache=cache, progress=False, held_out=0, **how)
+        return data.load_as("captions", photos, cache=cache, progress=False, held_out=0, **options)
 
     return loaded
 
@@ -39,21 +39,21 @@ def skipped(images: data.ImageSet) -> dict[str, str]:
 
 def test_words_and_boxes(make: Make) -> None:
     images = make({3: {"caption": "the blue HAT, the hat", "box": [0, 0, 1, 1]}})
-    found = images.captions
-    assert found
-    assert found.words == ("a", "blue", "hat", "red", "the")
-    assert found.tokens.shape == (12, LENGTH)
-    assert found.tokens[3, :6].tolist() == [5, 2, 3, 5, 3, 0]
-    assert found.tokens[0, :4].tolist() == [1, 4, 3, 0]
-    assert found.boxes[3].tolist() == [0, 0, 1, 1]
-    assert found.keypoints is None
+    captions = images.captions
+    assert captions
+    assert captions.words == ("a", "blue", "hat", "red", "the")
+    assert captions.tokens.shape == (12, LENGTH)
+    assert captions.tokens[3, :6].tolist() == [5, 2, 3, 5, 3, 0]
+    assert captions.tokens[0, :4].tolist() == [1, 4, 3, 0]
+    assert captions.boxes[3].tolist() == [0, 0, 1, 1]
+    assert captions.keypoints is None
     assert len(images.train) == 12
 
 
 def test_the_words_of_a_run_are_kept(make: Make) -> None:
-    found = make({}, words=("hat", "red")).captions
-    assert found
-    assert found.tokens[0, :3].tolist() == [2, 1, 0]  # "a" was not known
+    captions = make({}, words=("hat", "red")).captions
+    assert captions
+    assert captions.tokens[0, :3].tolist() == [2, 1, 0]  # "a" is not in the vocabulary
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_bad_row_is_named_and_skipped(make: Make, row: dict[str, Any], why: st
     assert images.findings.used == 11
 
 
-def test_a_picture_without_a_row_is_skipped(make: Make) -> None:
+def test_a_image_without_a_row_is_skipped(make: Make) -> None:
     images = make({7: None})
     assert 7 not in images.train
     assert "no caption" in skipped(images)["07.png"]
@@ -116,9 +116,9 @@ def test_no_metadata_is_one_sentence(photos: Path, cache: Path) -> None:
         data.load_as("captions", photos, cache=cache, progress=False)
 
 
-def test_pictures_that_are_not_square(make: Make, photos: Path, picture: Picture) -> None:
+def test_images_that_are_not_square(make: Make, photos: Path, make_image: MakeImage) -> None:
     for i in range(12):
-        picture(i, 48, 32).save(photos / f"{i:02}.png")
+        make_image(i, 48, 32).save(photos / f"{i:02}.png")
     with pytest.raises(GanfoldError, match="12 images of .* are not square, .* give --fit stretch"):
         make({})
     assert len(make({}, fit="stretch").train) == 12
@@ -145,14 +145,14 @@ def test_a_text_as_numbers() -> None:
 
 def test_rows_none() -> None:
     with pytest.raises(GanfoldError, match="has no captions"):
-        captions(None, "photos", ["a"])
+        captions_of(None, "photos", ["a"])
 
 
-def test_a_broken_picture_does_not_shift_the_rows(make: Make, photos: Path) -> None:
-    (photos / "03.png").write_bytes(b"not a picture")
+def test_a_broken_image_does_not_shift_the_rows(make: Make, photos: Path) -> None:
+    (photos / "03.png").write_bytes(b"not an image")
     images = make({6: {"text": "blue", "box": [0, 0, 0.25, 0.25]}})
     assert images.captions
     place = list(images.names).index("06.png")
     assert images.captions.boxes[place].tolist() == [0, 0, 0.25, 0.25]
-    with Image.open(photos / "06.png") as picture:
-        assert (np.asarray(picture) == images.images[place].transpose(1, 2, 0)).all()
+    with Image.open(photos / "06.png") as image:
+        assert (np.asarray(image) == images.images[place].transpose(1, 2, 0)).all()

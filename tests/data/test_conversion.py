@@ -1,4 +1,4 @@
-"""Modes, sizes and channels: what a picture becomes."""
+"""Modes, sizes and channels: what an image becomes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import Load, Picture
 from ganfold.data.sources.findings import Finding
 from ganfold.errors import GanfoldError
+from image_files import Load, MakeImage
 
 
 def one(folder: Path, image: Image.Image, suffix: str = "png") -> Path:
@@ -20,24 +20,24 @@ def one(folder: Path, image: Image.Image, suffix: str = "png") -> Path:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P"])
-def test_grey_stays_one_channel(mode: str, tmp_path: Path, load: Load, picture: Picture) -> None:
-    grey = picture(1, mode="L").convert(mode)
+def test_grey_stays_one_channel(mode: str, tmp_path: Path, load: Load, make_image: MakeImage) -> None:
+    grey = make_image(1, mode="L").convert(mode)
     images = load(one(tmp_path / "set", grey))
     assert images.channels == 1
     assert (images.images[0, 0] == np.asarray(grey.convert("L"))).all()
     assert "all images are grey" in images.findings.choice
 
 
-def test_one_colour_picture_makes_all_colour(tmp_path: Path, load: Load, picture: Picture) -> None:
-    folder = one(tmp_path / "set", picture(1, mode="L"))
-    picture(2).save(folder / "y.png")
+def test_one_colour_image_makes_all_colour(tmp_path: Path, load: Load, make_image: MakeImage) -> None:
+    folder = one(tmp_path / "set", make_image(1, mode="L"))
+    make_image(2).save(folder / "y.png")
     images = load(folder)
     assert images.channels == 3
-    assert (images.images[0] == np.asarray(picture(1, mode="L"))).all()
+    assert (images.images[0] == np.asarray(make_image(1, mode="L"))).all()
 
 
-def test_channels_as_asked(tmp_path: Path, load: Load, picture: Picture) -> None:
-    folder = one(tmp_path / "set", picture(1))
+def test_channels_as_asked(tmp_path: Path, load: Load, make_image: MakeImage) -> None:
+    folder = one(tmp_path / "set", make_image(1))
     assert load(folder, channels=1).images.shape == (1, 1, 32, 32)
     four = load(folder, channels=4)
     assert (four.images[0, 3] == 255).all()
@@ -63,10 +63,10 @@ def test_colours_hidden_under_transparency_do_not_bleed_in(tmp_path: Path, load:
     assert edge[1] <= 2
 
 
-def test_opaque_alpha_is_no_transparency(tmp_path: Path, load: Load, picture: Picture) -> None:
-    images = load(one(tmp_path / "set", picture(1).convert("RGBA")))
+def test_opaque_alpha_is_no_transparency(tmp_path: Path, load: Load, make_image: MakeImage) -> None:
+    images = load(one(tmp_path / "set", make_image(1).convert("RGBA")))
     assert images.findings.converted == {}
-    assert (images.images[0].transpose(1, 2, 0) == np.asarray(picture(1))).all()
+    assert (images.images[0].transpose(1, 2, 0) == np.asarray(make_image(1))).all()
 
 
 def test_floats_and_32_bits(tmp_path: Path, load: Load) -> None:
@@ -92,7 +92,7 @@ def test_not_square(fit: str, tmp_path: Path, load: Load) -> None:
     image = load(one(tmp_path / "set", Image.fromarray(thirds)), fit=fit, resolution=48).images[0, 0].astype(int)
     column, row = image[:, 24], image[24]
     if fit == "crop":
-        assert (image[8:40] == 120).all()  # at the edges Lanczos sees a little beyond them
+        assert (image[8:40] == 120).all()  # at the edges Lanczos reads beyond them
     elif fit == "pad":
         assert (row[:15].tolist(), row[33:].tolist()) == ([0] * 15, [0] * 15)
         assert (column[5], column[24], column[43]) == (10, 120, 230)
@@ -107,11 +107,13 @@ def test_shrinking_is_antialiased(tmp_path: Path, load: Load) -> None:
     assert np.abs(image.astype(int) - 128).max() < 8  # grey, not a moiré of black and white
 
 
-def test_resolution_is_the_median_shorter_side_and_said(tmp_path: Path, load: Load, picture: Picture) -> None:
+def test_resolution_is_the_median_shorter_side_and_the_findings_say_why(
+    tmp_path: Path, load: Load, make_image: MakeImage
+) -> None:
     folder = tmp_path / "set"
     folder.mkdir()
     for i, side in enumerate((20, 80, 200)):
-        picture(i, side, side + 10).save(folder / f"{i}.png")
+        make_image(i, side, side + 10).save(folder / f"{i}.png")
     assert load(folder).resolution == 80
     images = load(folder, resolution=lambda native: 64 if native == 80 else 0)
     assert images.resolution == 64
@@ -122,14 +124,14 @@ def test_resolution_is_the_median_shorter_side_and_said(tmp_path: Path, load: Lo
     assert "8 px: as asked; the median shorter side is 80" in load(folder, resolution=8).findings.choice
 
 
-def test_huge_pictures_default_to_the_largest_resolution(tmp_path: Path, load: Load, picture: Picture) -> None:
-    images = load(one(tmp_path / "set", picture(1, 1100, 1100, "L"), "bmp"))
+def test_huge_image_default_to_the_largest_resolution(tmp_path: Path, load: Load, make_image: MakeImage) -> None:
+    images = load(one(tmp_path / "set", make_image(1, 1100, 1100, "L"), "bmp"))
     assert images.resolution == 1024
     assert "1,100, and 1,024 is the most" in images.findings.choice
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"resolution": 7}, "resolution 7 is out of range: 8 to 1,024 px"),
         ({"resolution": 1025}, "resolution 1025 is out of range: 8 to 1,024 px"),
@@ -139,7 +141,7 @@ def test_huge_pictures_default_to_the_largest_resolution(tmp_path: Path, load: L
         ({"held_out": 0.6}, "held-out 0.6 is out of range: a fraction from 0 to 0.5"),
     ],
 )
-def test_arguments_out_of_range(options: dict[str, object], said: str, photos: Path, load: Load) -> None:
+def test_arguments_out_of_range(options: dict[str, object], message: str, photos: Path, load: Load) -> None:
     with pytest.raises(GanfoldError) as caught:
         load(photos, **options)
-    assert str(caught.value) == said
+    assert str(caught.value) == message

@@ -1,4 +1,4 @@
-"""What samples are made from, where that comes from real images."""
+"""Rows of an image set as the fields of a batch."""
 
 from __future__ import annotations
 
@@ -10,51 +10,45 @@ import pytest
 import torch
 
 from ganfold.data import ImageSet, load
-from ganfold.data.fields import from_reals
-from ganfold.gans import find
-from ganfold.gans.contract import GAN, Shape
+from ganfold.data.captions import Captions
+from ganfold.data.fields import Fields, flipped
+
+CPU = torch.device("cpu")
+INDEX = np.array([5, 0, 5])
 
 
 @pytest.fixture(scope="module")
 def images(squares: Path) -> ImageSet:
-    return load(squares, held_out=0.25, progress=False)
+    return load(squares, held_out=0, progress=False)
 
 
-def gan(name: str, **config: object) -> GAN:
-    kind = find(name)
-    return kind(kind.config_class(width=4, **config), Shape(3, 16, 3, inputs=3))
+def test_images_and_labels_have_the_order_of_the_index(images: ImageSet) -> None:
+    fields = Fields(images, CPU)(INDEX)
+    assert images.labels is not None
+    assert fields.keys() == {"image", "label"}
+    assert torch.equal(fields["image"], torch.from_numpy(images.images[INDEX]).float() / 127.5 - 1)
+    assert fields["label"].tolist() == images.labels[INDEX].tolist()
 
 
-def test_samples_come_from_held_out_images_in_an_order_of_the_seed(images: ImageSet) -> None:
-    subject = gan("srgan", blocks=1)
-    reals, again, other = (from_reals(subject, images, seed) for seed in (0, 0, 1))
-    assert reals
-    assert again
-    assert other
-    assert sorted(reals.images) == images.held_out.tolist()
-    rows = torch.arange(24)
-    assert torch.equal(reals.batch(rows)["image"], again.batch(rows)["image"])
-    assert not torch.equal(reals.batch(rows)["image"], other.batch(rows)["image"])
-    assert torch.equal(reals(rows + 24)["low"], reals(rows)["low"])  # and so round
-    assert from_reals(gan("dcgan"), images, 0) is None
+def test_inputs_are_partners_or_the_others_that_are_named(images: ImageSet) -> None:
+    partner = np.arange(len(images))[::-1].copy()
+    inputs = replace(images, images=255 - images.images)
+    paired = Fields(replace(images, inputs=inputs, partner=partner), CPU)(INDEX)["input"]
+    assert torch.equal(paired, Fields(inputs, CPU)(partner[INDEX])["image"])
+    others = np.array([7, 8, 9])
+    unpaired = Fields(replace(images, inputs=inputs), CPU)(INDEX, others)["input"]
+    assert torch.equal(unpaired, Fields(inputs, CPU)(others)["image"])
 
 
-def test_beside_a_sample_stand_its_input_and_its_target(images: ImageSet) -> None:
-    reals = from_reals(gan("srgan", blocks=1), images, 0)
-    assert reals
-    made = np.zeros((3, 16, 16, 3), np.uint8)
-    shown, each = reals.beside(made, start=2)
-    assert (shown.shape, each) == ((9, 16, 16, 3), 3)
-    low = reals(torch.arange(2, 5))["low"]
-    assert np.array_equal(shown[0, ::4, ::4], ((low[0].permute(1, 2, 0) + 1) * 127.5).round().numpy().astype(np.uint8))
-    assert (shown[1] == 0).all()
-    assert np.array_equal(shown[5], images.images[reals.images[3]].transpose(1, 2, 0))
-
-
-def test_an_unpaired_input_has_no_target(images: ImageSet) -> None:
-    two = replace(images, inputs=replace(images, images=255 - images.images))
-    reals = from_reals(gan("cyclegan", blocks=1), two, 0)
-    assert reals
-    shown, each = reals.beside(np.zeros((3, 16, 16, 3), np.uint8))
-    assert (shown.shape, each) == ((6, 16, 16, 3), 2)
-    assert not np.array_equal(reals.batch(torch.arange(3))["input"], -reals.batch(torch.arange(3))["image"])
+def test_a_mirrored_image_takes_its_places_along(images: ImageSet) -> None:
+    count = len(images)
+    boxes = np.tile(np.array([0.125, 0.25, 0.5, 0.5], np.float32), (count, 1))
+    points = np.tile(np.array([[0.25, 0.5, 1], [0.75, 0.5, 0]], np.float32), (count, 1, 1))
+    captions = Captions(("word",), np.ones((count, 4), np.uint16), boxes, points)
+    fields = Fields(replace(images, captions=captions), CPU)(INDEX)
+    mirrored = flipped(fields, torch.tensor([True, False, True]))
+    assert torch.equal(mirrored["image"][0], fields["image"][0].flip(2))
+    assert torch.equal(mirrored["image"][1], fields["image"][1])
+    assert mirrored["box"].tolist() == [[0.375, 0.25, 0.5, 0.5], [0.125, 0.25, 0.5, 0.5], [0.375, 0.25, 0.5, 0.5]]
+    assert mirrored["keypoints"][0].tolist() == [[0.75, 0.5, 1], [0.25, 0.5, 0]]
+    assert torch.equal(mirrored["text"], fields["text"])

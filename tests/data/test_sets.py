@@ -1,4 +1,4 @@
-"""Pairs and two domains: which picture belongs to which, and what cannot be used."""
+"""Pairs and two domains: which image belongs to which, and what cannot be used."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANFOLD_CACHE", str(tmp_path / "cache"))
 
 
-def picture(number: int, side: int = 16) -> np.ndarray:
-    """A picture that says its number, and another for each number."""
+def numbered(number: int, side: int = 16) -> np.ndarray:
+    """An image that is different for each number."""
     pixels = np.full((side, side, 3), number, np.uint8)
     pixels[number % side, :, 0] = 255
     return pixels
@@ -32,13 +32,13 @@ def write(path: Path, pixels: np.ndarray) -> None:
 
 def two_folders(root: Path, first: str = "A", second: str = "B", count: int = 12) -> Path:
     for n in range(count):
-        write(root / first / f"{n:02d}.png", 255 - picture(n))
-        write(root / second / f"{n:02d}.bmp", picture(n))
+        write(root / first / f"{n:02d}.png", 255 - numbered(n))
+        write(root / second / f"{n:02d}.bmp", numbered(n))
     return root
 
 
 def matched(images: ImageSet) -> bool:
-    """Whether each target's input is its negative."""
+    """Whether the input of each target is its negative."""
     assert images.inputs is not None
     assert images.partner is not None
     rows = np.concatenate([images.train, images.held_out])
@@ -51,19 +51,19 @@ def test_two_folders_with_equal_names_are_pairs(tmp_path: Path, names: tuple[str
     assert len(images) == 12
     assert len(images.held_out) == 3
     assert matched(images)
-    assert images.labels is None  # the folders are no classes
+    assert images.labels is None  # the two folders are not taken as classes
     assert images.source == str(tmp_path / "pairs")
 
 
-def test_pictures_that_hold_both_side_by_side_are_pairs(tmp_path: Path) -> None:
+def test_images_that_hold_both_side_by_side_are_pairs(tmp_path: Path) -> None:
     for n in range(12):
-        write(tmp_path / "both" / f"{n}.png", np.concatenate([255 - picture(n), picture(n)], 1))
+        write(tmp_path / "both" / f"{n}.png", np.concatenate([255 - numbered(n), numbered(n)], 1))
     images = load_as("pairs", tmp_path / "both", progress=False)
     assert images.images.shape == (12, 3, 16, 16)
     assert matched(images)
 
 
-def test_a_zip_holds_pairs_as_well(tmp_path: Path) -> None:
+def test_a_zip_can_hold_pairs(tmp_path: Path) -> None:
     root = two_folders(tmp_path / "pairs")
     with zipfile.ZipFile(tmp_path / "pairs.zip", "w") as file:
         for path in sorted(root.rglob("*.*")):
@@ -73,11 +73,11 @@ def test_a_zip_holds_pairs_as_well(tmp_path: Path) -> None:
     assert matched(images)
 
 
-def test_equal_targets_and_equal_inputs_stay(tmp_path: Path) -> None:
+def test_equal_targets_and_equal_inputs_are_kept(tmp_path: Path) -> None:
     root = two_folders(tmp_path / "pairs", count=3)
     for n in range(3, 9):
-        write(root / "A" / f"{n:02d}.png", 255 - picture(0))
-        write(root / "B" / f"{n:02d}.bmp", picture(0))
+        write(root / "A" / f"{n:02d}.png", 255 - numbered(0))
+        write(root / "B" / f"{n:02d}.bmp", numbered(0))
     images = load_as("pairs", root, progress=False)
     assert len(images.train) == 9
     assert matched(images)
@@ -85,14 +85,14 @@ def test_equal_targets_and_equal_inputs_stay(tmp_path: Path) -> None:
 
 def test_what_is_no_pair_is_named_and_skipped(tmp_path: Path) -> None:
     root = two_folders(tmp_path / "pairs")
-    write(root / "A" / "alone.png", picture(40))
-    write(root / "B" / "lonely.png", picture(41))
-    write(root / "A" / "uneven.png", picture(42, 16))
-    write(root / "B" / "uneven.png", picture(42, 24))
-    write(root / "A" / "broken.png", picture(43))
+    write(root / "A" / "alone.png", numbered(40))
+    write(root / "B" / "lonely.png", numbered(41))
+    write(root / "A" / "uneven.png", numbered(42, 16))
+    write(root / "B" / "uneven.png", numbered(42, 24))
+    write(root / "A" / "broken.png", numbered(43))
     (root / "B" / "broken.png").write_bytes((root / "A" / "broken.png").read_bytes()[:60])
     (root / "A" / "spoilt.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
-    write(root / "B" / "spoilt.png", picture(44))
+    write(root / "B" / "spoilt.png", numbered(44))
     images = load_as("pairs", root, progress=False)
     assert len(images.train) == 12
     assert matched(images)
@@ -105,10 +105,10 @@ def test_what_is_no_pair_is_named_and_skipped(tmp_path: Path) -> None:
     assert images.findings.used == 12
 
 
-def test_a_picture_that_is_not_twice_as_wide_is_named(tmp_path: Path) -> None:
+def test_an_image_that_is_not_twice_as_wide_is_named(tmp_path: Path) -> None:
     for n in range(4):
-        write(tmp_path / "both" / f"{n}.png", np.concatenate([255 - picture(n), picture(n)], 1))
-    write(tmp_path / "both" / "square.png", picture(9))
+        write(tmp_path / "both" / f"{n}.png", np.concatenate([255 - numbered(n), numbered(n)], 1))
+    write(tmp_path / "both" / "square.png", numbered(9))
     images = load_as("pairs", tmp_path / "both", progress=False)
     assert len(images) == 4
     assert [f.why for f in images.findings.skipped] == [
@@ -118,21 +118,21 @@ def test_a_picture_that_is_not_twice_as_wide_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_without_any_pair_is_refused(tmp_path: Path) -> None:
     for n in range(4):
-        write(tmp_path / "photos" / f"{n}.png", picture(n))
+        write(tmp_path / "photos" / f"{n}.png", numbered(n))
     with pytest.raises(GanfoldError, match="photos holds no pairs: give it two sub-folders A and B"):
         load_as("pairs", tmp_path / "photos", progress=False)
     for n in range(4):
-        write(tmp_path / "apart" / "A" / f"{n}.png", picture(n))
-        write(tmp_path / "apart" / "B" / f"{n + 10}.png", picture(n))
+        write(tmp_path / "apart" / "A" / f"{n}.png", numbered(n))
+        write(tmp_path / "apart" / "B" / f"{n + 10}.png", numbered(n))
     with pytest.raises(GanfoldError, match="A and B hold no pair"):
         load_as("pairs", tmp_path / "apart", progress=False)
 
 
 def test_two_domains_keep_their_own_counts_and_one_resolution(tmp_path: Path) -> None:
     for n in range(6):
-        write(tmp_path / "cats" / f"{n}.png", picture(n, 24))
+        write(tmp_path / "cats" / f"{n}.png", numbered(n, 24))
     for n in range(9):
-        write(tmp_path / "dogs" / f"{n}.png", picture(100 + n, 32))
+        write(tmp_path / "dogs" / f"{n}.png", numbered(100 + n, 32))
     images = load_as("domains", tmp_path / "cats", tmp_path / "dogs", held_out=0.34, progress=False)
     assert images.inputs is not None
     assert images.partner is None

@@ -1,4 +1,4 @@
-"""A folder with everything in it that goes wrong in real ones."""
+"""A folder with all that goes wrong in real folders."""
 
 from __future__ import annotations
 
@@ -14,51 +14,53 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import Load, Picture
 from ganfold import data
 from ganfold.data import Finding
+from ganfold.data.prepare import LoadOptions, prepare
+from ganfold.data.sources.lookup import find_source
+from image_files import Load, MakeImage
 
 
 @pytest.fixture
-def ugly(tmp_path: Path, picture: Picture) -> Path:
+def ugly(tmp_path: Path, make_image: MakeImage) -> Path:
     folder = tmp_path / "ugly"
     (folder / "deep" / "er").mkdir(parents=True)
-    picture(1).save(folder / "a.png")
-    picture(2).save(folder / "UPPER.JPG", "JPEG")
-    picture(3).save(folder / "w.webp", lossless=True)
-    picture(4).convert("CMYK").save(folder / "cmyk.jpg")
+    make_image(1).save(folder / "a.png")
+    make_image(2).save(folder / "UPPER.JPG", "JPEG")
+    make_image(3).save(folder / "w.webp", lossless=True)
+    make_image(4).convert("CMYK").save(folder / "cmyk.jpg")
     deep = np.linspace(0, 65535, 32 * 32).reshape(32, 32).astype(np.uint16)
     Image.fromarray(deep).save(folder / "deep16.png")
-    clear = picture(6).convert("RGBA")
+    clear = make_image(6).convert("RGBA")
     clear.putalpha(Image.new("L", (32, 32), 0))
     clear.save(folder / "alpha.png")
     turned = Image.Exif()
     turned[0x0112] = 6
-    picture(7, 48, 32).save(folder / "exif.jpg", exif=turned, quality=95)
-    frames = [picture(8), picture(9)]
+    make_image(7, 48, 32).save(folder / "exif.jpg", exif=turned, quality=95)
+    frames = [make_image(8), make_image(9)]
     frames[0].save(folder / "anim.gif", save_all=True, append_images=frames[1:])
-    picture(10, 64, 32).save(folder / "wide.bmp")
-    picture(11).save(folder / "ünï çødé 漢字.png")
-    picture(12).save(folder / "no-suffix", "PNG")
-    picture(13).save(folder / "deep" / "er" / "f.tiff")
+    make_image(10, 64, 32).save(folder / "wide.bmp")
+    make_image(11).save(folder / "ünï çødé 漢字.png")
+    make_image(12).save(folder / "no-suffix", "PNG")
+    make_image(13).save(folder / "deep" / "er" / "f.tiff")
     # what cannot be used
-    picture(1).save(folder / "b-same-as-a.bmp")
+    make_image(1).save(folder / "b-same-as-a.bmp")
     jpeg = io.BytesIO()
-    picture(14, 200, 200).save(jpeg, "JPEG", quality=95)
+    make_image(14, 200, 200).save(jpeg, "JPEG", quality=95)
     (folder / "cut.jpg").write_bytes(jpeg.getvalue()[: len(jpeg.getvalue()) // 2])
-    (folder / "text.png").write_text("not a picture")
+    (folder / "text.png").write_text("not an image")
     (folder / "empty.png").touch()
-    picture(15, 3, 40).save(folder / "tiny.png")
+    make_image(15, 3, 40).save(folder / "tiny.png")
     (folder / "bomb.png").write_bytes(bomb())
     (folder / "notes.txt").write_text("hello")
     (folder / "gone.png").symlink_to(folder / "nowhere.png")
     (folder / "self.png").symlink_to(folder / "self.png")
     (folder / "loop").symlink_to(folder)
     os.mkfifo(folder / "pipe.png")
-    # what is not even looked at
-    picture(16).save(folder / ".hidden.png")
+    # hidden files
+    make_image(16).save(folder / ".hidden.png")
     (folder / "__MACOSX").mkdir()
-    picture(17).save(folder / "__MACOSX" / "x.png")
+    make_image(17).save(folder / "__MACOSX" / "x.png")
     (folder / "Thumbs.db").write_text("x")
     return folder
 
@@ -100,49 +102,47 @@ def test_each_file_is_used_or_named_with_its_reason(ugly: Path, load: Load) -> N
         "with transparency laid on white (4 channels keep it)": 1,
         "not square, cropped to the middle square": 2,
     }
-    assert images.findings.found == 12 + 6  # the used ones and those that had to be opened to know
+    assert images.findings.found == 12 + 6  # the used ones, and those that had to be opened
     assert images.findings.used == len(images) == 12
-    assert (images.resolution, images.channels, images.images.dtype) == (32, 3, np.uint8)
+    assert (images.resolution, images.channels) == (32, 3)
+    assert images.images.dtype == np.uint8
 
 
-def test_the_pixels_of_each_mode_are_right(ugly: Path, load: Load, picture: Picture) -> None:
+def test_the_pixels_of_each_mode_are_right(ugly: Path, load: Load, make_image: MakeImage) -> None:
     images = load(ugly)
     by_name = {name: images.images[i].transpose(1, 2, 0).astype(int) for i, name in enumerate(images.names)}
     for name, seed in (("a.png", 1), ("w.webp", 3), ("no-suffix", 12), ("deep/er/f.tiff", 13)):
-        assert (by_name[name] == np.asarray(picture(seed))).all(), name
-    assert np.abs(by_name["UPPER.JPG"] - np.asarray(picture(2))).mean() < 8
-    assert np.abs(by_name["cmyk.jpg"] - np.asarray(picture(4))).mean() < 8
-    assert np.abs(by_name["anim.gif"] - np.asarray(picture(8))).mean() < 16  # not the second frame
+        assert (by_name[name] == np.asarray(make_image(seed))).all(), name
+    assert np.abs(by_name["UPPER.JPG"] - np.asarray(make_image(2))).mean() < 8
+    assert np.abs(by_name["cmyk.jpg"] - np.asarray(make_image(4))).mean() < 8
+    assert np.abs(by_name["anim.gif"] - np.asarray(make_image(8))).mean() < 16  # not the second frame
     assert (by_name["alpha.png"] == 255).all()
     ramp = np.linspace(0, 65535, 32 * 32).reshape(32, 32) / 257
     assert np.abs(by_name["deep16.png"][..., 0] - ramp).max() <= 1
-    upright = np.asarray(picture(7, 48, 32).rotate(-90, expand=True))[8:40]
+    upright = np.asarray(make_image(7, 48, 32).rotate(-90, expand=True))[8:40]
     assert np.abs(by_name["exif.jpg"] - upright).mean() < 4
-    assert (by_name["wide.bmp"] == np.asarray(picture(10, 64, 32))[:, 16:48]).all()
+    assert (by_name["wide.bmp"] == np.asarray(make_image(10, 64, 32))[:, 16:48]).all()
 
 
-def test_nothing_reaches_stderr_but_ours(ugly: Path, cache: Path) -> None:
+def test_nothing_is_printed(ugly: Path, cache: Path) -> None:
     code = f"from pathlib import Path; from ganfold.data import load; load({str(ugly)!r}, cache=Path({str(cache)!r}))"
     done = subprocess.run([sys.executable, "-W", "always", "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")
 
 
 def test_the_same_in_child_processes(ugly: Path, tmp_path: Path, load: Load) -> None:
-    from ganfold.data.imageset import find
-    from ganfold.data.prepare import Wanted, prepare
-
-    wanted = Wanted(None, None, "crop", None)
-    parallel = prepare(find(ugly), str(ugly), wanted, tmp_path / "other", workers=2)
+    options = LoadOptions(None, None, "crop", None)
+    parallel = prepare(find_source(ugly), str(ugly), options, tmp_path / "other", workers=2)
     images = load(ugly)
     assert parallel.fingerprint == images.fingerprint
     assert parallel.findings == images.findings
 
 
 def test_an_unreadable_file_and_folder_are_named(
-    photos: Path, load: Load, monkeypatch: pytest.MonkeyPatch, picture: Picture
+    photos: Path, load: Load, monkeypatch: pytest.MonkeyPatch, make_image: MakeImage
 ) -> None:
     (photos / "locked").mkdir()
-    picture(50).save(photos / "locked" / "x.png")
+    make_image(50).save(photos / "locked" / "x.png")
     listdir, opened = os.listdir, Path.open
 
     def refuse(path: str | Path) -> list[str]:
@@ -155,7 +155,7 @@ def test_an_unreadable_file_and_folder_are_named(
             raise PermissionError(13, "Permission denied")
         return opened(path, *args, **more)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(os, "listdir", refuse)  # the tests may run as root, for whom nothing is locked
+    monkeypatch.setattr(os, "listdir", refuse)  # the tests may run as root, who may read all files
     monkeypatch.setattr(Path, "open", deny)
     assert {f.file: f.why for f in load(photos).findings.skipped} == {
         "03.png": "unreadable: Permission denied",
@@ -163,32 +163,29 @@ def test_an_unreadable_file_and_folder_are_named(
     }
 
 
-def test_a_picture_that_kills_the_decoder_is_left_out(
+def test_a_image_that_kills_the_decoder_is_left_out(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ganfold.data.imageset import find
-    from ganfold.data.prepare import Wanted, prepare
-
     deadly = (
         "import os; from ganfold.data import work; from ganfold.data.sources import decode; look = decode.look\n"
         "decode.look = lambda raw: os._exit(9) if raw.name == '05.png' else look(raw)\nwork._serve()"
     )
     popen = subprocess.Popen
     monkeypatch.setattr(subprocess, "Popen", lambda args, **rest: popen([*args[:2], deadly], **rest))
-    made = prepare(find(photos), "photos", Wanted(None, None, "crop", None), tmp_path / "c", workers=2)
+    made = prepare(find_source(photos), "photos", LoadOptions(None, None, "crop", None), tmp_path / "c", workers=2)
     assert made.findings.skipped == [Finding("05.png", "damaged: it crashes the decoder")]
     assert len(made.images) == 11
 
 
-def test_the_console_names_some_and_counts_the_rest(tmp_path: Path, picture: Picture, load: Load) -> None:
+def test_the_console_names_some_and_counts_the_rest(tmp_path: Path, make_image: MakeImage, load: Load) -> None:
     folder = tmp_path / "many"
     folder.mkdir()
-    picture(1).save(folder / "good.png")
+    make_image(1).save(folder / "good.png")
     for i in range(140):
         (folder / f"t{i:03}.png").write_text(f"text {i}")
     (folder / "z-empty.png").touch()
     findings = load(folder).findings
-    assert len(findings.to_json()["skipped"]) == 141
+    assert len(findings.to_dict()["skipped"]) == 141
     assert findings.lines() == [
         f"{folder}: 142 images found, 1 used.",
         "32 px: the median shorter side is 32; 3 channels: there are colours.",
@@ -199,8 +196,8 @@ def test_the_console_names_some_and_counts_the_rest(tmp_path: Path, picture: Pic
     ]
 
 
-def test_names_that_no_terminal_should_see_are_escaped(photos: Path, load: Load, picture: Picture) -> None:
-    picture(90).save(photos / "esc\x1b[31m.png")
+def test_names_that_no_terminal_should_see_are_escaped(photos: Path, load: Load, make_image: MakeImage) -> None:
+    make_image(90).save(photos / "esc\x1b[31m.png")
     (photos / "line\nbreak.png").touch()
     os.rename(photos / "00.png", os.fsencode(photos) + b"/\xff.png")
     images = load(photos)
@@ -210,13 +207,14 @@ def test_names_that_no_terminal_should_see_are_escaped(photos: Path, load: Load,
     assert len(images) == 13
 
 
-def test_contact_sheet_shows_the_classes(tmp_path: Path, picture: Picture, load: Load, cache: Path) -> None:
+def test_contact_sheet_shows_the_classes(tmp_path: Path, load: Load) -> None:
     for name, base in (("cats", 0), ("dogs", 100)):
         (tmp_path / "set" / name).mkdir(parents=True)
         for i in range(5):
             Image.new("RGB", (16, 16), (base + 100, base, i)).save(tmp_path / "set" / name / f"{i}.png")
-    findings = data.check(tmp_path / "set", cache=cache, progress=False, contact_sheet=tmp_path / "sheet.png")
-    assert findings.classes == {"cats": 5, "dogs": 5}
+    images = load(tmp_path / "set")
+    data.contact_sheet(images, tmp_path / "sheet.png")
+    assert images.findings.classes == {"cats": 5, "dogs": 5}
     sheet = np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB")).astype(int)
     assert sheet.shape[0] == 2 * 66 + 2
     assert (sheet[34, :, 0] == 100).any()  # a cat in the first row

@@ -71,7 +71,7 @@ def test_rsgan_takes_labels_where_it_is_asked_to() -> None:
     assert gan.conditional
     assert gan.temper == 0.5
     z = torch.randn(6, 6)
-    same, other = gan.sample(z, gan.given(batch)), gan.sample(z, {"label": batch["label"].roll(1)})
+    same, other = gan.sample(z, gan.condition(batch)), gan.sample(z, {"label": batch["label"].roll(1)})
     assert (same - other).abs().amax((1, 2, 3)).min() > 0  # G makes another image of the same z
     judged = gan.judge(batch, batch["image"])
     batch["label"] = batch["label"].roll(1)
@@ -216,7 +216,7 @@ def test_g_and_d_are_asked_the_same_label(images: ImageSet) -> None:
     asked: dict[str, list[Tensor]] = {"G": [], "D": []}
     for name in asked:
         network = getattr(subject.gan, name)
-        network.register_forward_pre_hook(lambda _, given, name=name: asked[name].append(given[1]))
+        network.register_forward_pre_hook(lambda _, condition, name=name: asked[name].append(condition[1]))
     subject.step()
     assert len(asked["G"]) == 1
     assert len(asked["D"]) == 3  # reals, fakes, and G's turn
@@ -490,7 +490,9 @@ def test_a_checkup_asks_for_classes_as_frequent_as_in_training(
     subject = trainer("cgan", held)
     asked: list[Tensor] = []
     sample = subject.sample
-    monkeypatch.setattr(subject, "sample", lambda z, given: (asked.append(given["label"]), sample(z, given))[1])
+    monkeypatch.setattr(
+        subject, "sample", lambda z, condition: (asked.append(condition["label"]), sample(z, condition))[1]
+    )
     examine = Checkup(held, 0, CPU)
     look = staticmethod(lambda images: torch.from_numpy(images.reshape(len(images), -1)[:, :60] / 255).float())
     monkeypatch.setattr(Checkup, "features", look)

@@ -31,28 +31,28 @@ def images(count: int = 4, resolution: int = 32, channels: int = 3) -> Tensor:
 @pytest.mark.parametrize("holes", ["centre", "random"])
 def test_what_is_hidden_is_not_seen_and_all_else_is_kept(holes: str) -> None:
     gan, real = build(holes=holes), images()
-    given = gan.given(batch(real))
-    other = torch.where(given["mask"] > 0, -real, real)
-    again = gan.given(batch(other))
-    assert torch.equal(given["input"], again["input"])
-    made = gan.sample(torch.zeros(4, 1), given)
-    outside = given["mask"].expand_as(real) == 0
+    condition = gan.condition(batch(real))
+    other = torch.where(condition["mask"] > 0, -real, real)
+    again = gan.condition(batch(other))
+    assert torch.equal(condition["input"], again["input"])
+    made = gan.sample(torch.zeros(4, 1), condition)
+    outside = condition["mask"].expand_as(real) == 0
     assert torch.equal(made[outside], real[outside])
-    assert (made - given["input"])[~outside].abs().min() > 0
-    assert 0 < given["mask"].mean() < 0.6
+    assert (made - condition["input"])[~outside].abs().min() > 0
+    assert 0 < condition["mask"].mean() < 0.6
 
 
 def test_holes_in_the_middle_are_a_quarter_of_the_image_of_one_colour() -> None:
     for channels, colour in ((1, 118.0), (3, 123.7), (4, 123.7)):
-        given = build(channels=channels).given(batch(images(channels=channels)))
-        assert given["mask"].mean() == 0.25
-        assert given["input"][0, 0, 16, 16] == pytest.approx(colour / 127.5 - 1)
-        assert channels < 4 or given["input"][0, 3, 16, 16] == 1  # opaque
+        condition = build(channels=channels).condition(batch(images(channels=channels)))
+        assert condition["mask"].mean() == 0.25
+        assert condition["input"][0, 0, 16, 16] == pytest.approx(colour / 127.5 - 1)
+        assert channels < 4 or condition["input"][0, 3, 16, 16] == 1  # opaque
 
 
 def test_random_holes_differ_from_image_to_image_and_follow_from_the_batch() -> None:
     gan, real = build(holes="random"), images()
-    masks, again = (gan.given(batch(real))["mask"] for _ in range(2))
+    masks, again = (gan.condition(batch(real))["mask"] for _ in range(2))
     assert torch.equal(masks, again)
     assert not torch.equal(masks[0], masks[1])
 

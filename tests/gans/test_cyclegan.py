@@ -125,7 +125,7 @@ def test_the_losses_are_the_papers() -> None:
     batch.update(gan.fake(batch))
     x, y = batch["input"], batch["image"]
     torch.testing.assert_close(batch["fake"], gan.G(x))
-    terms = gan.generators(batch)
+    terms = gan.generator(batch)
     torch.testing.assert_close(
         terms["game"], (gan.D_Y(gan.G(x)) - 1).square().mean() + (gan.D_X(gan.F(y)) - 1).square().mean()
     )
@@ -133,10 +133,10 @@ def test_the_losses_are_the_papers() -> None:
         terms["cycle"], 10 * ((gan.F(gan.G(x)) - x).abs().mean() + (gan.G(gan.F(y)) - y).abs().mean())
     )
     torch.testing.assert_close(terms["identity"], 5 * ((gan.G(y) - y).abs().mean() + (gan.F(x) - x).abs().mean()))
-    d = gan.discriminators(batch)
+    d = gan.discriminator(batch)
     torch.testing.assert_close(d["real y"], (gan.D_Y(y) - 1).square().mean() / 2)
     torch.testing.assert_close(d["fake x"], gan.D_X(gan.F(y)).square().mean() / 2)
-    assert "identity" not in build().generators(batch)
+    assert "identity" not in build().generator(batch)
 
 
 def test_the_kinds_may_differ_in_channels_but_not_for_the_identity() -> None:

@@ -16,7 +16,7 @@ from ganfold.errors import GanfoldError
 from ganfold.gans import noise
 from ganfold.gans.contract import Batch, Shape
 from ganfold.gans.gawwn import GAWWN, Config
-from ganfold.runs.run import as_bytes
+from ganfold.images.pixels import to_bytes
 from ganfold.training.batches import Batches
 from ganfold.training.ranks import Ranks
 from ganfold.training.trainer import Trainer
@@ -72,7 +72,7 @@ def test_it_draws_what_is_said_where_it_is_said(blocks: ImageSet) -> None:
     for _ in range(280):
         subject.step()
     fields = Fields(blocks, CPU)(np.arange(64))
-    made = as_bytes(subject.sample(noise.normal(1, torch.arange(64), 8), fields)).permute(0, 2, 3, 1).numpy()
+    made = to_bytes(subject.sample(noise.normal(1, torch.arange(64), 8), fields)).permute(0, 2, 3, 1).numpy()
     bright = made.max(3).astype(float)
 
     def stands_out(boxes: np.ndarray) -> float:
@@ -125,12 +125,12 @@ def test_outside_the_box_the_local_pathway_has_no_say(blocks: ImageSet) -> None:
     """What it makes is pasted in: its weights move nothing far from the box."""
     gan = trainer(blocks).gan.eval()
     z = noise.normal(1, torch.arange(2), 8)
-    given = {"text": torch.tensor([[1, 0], [2, 0]]), "box": torch.tensor([[0.0, 0.0, 0.25, 0.25]] * 2)}
+    condition = {"text": torch.tensor([[1, 0], [2, 0]]), "box": torch.tensor([[0.0, 0.0, 0.25, 0.25]] * 2)}
     with torch.no_grad():
-        before = gan.sample(z, given)
+        before = gan.sample(z, condition)
         for weight in gan.G.local.parameters():
             weight.add_(0.3)
-        after = gan.sample(z, given)
+        after = gan.sample(z, condition)
     assert (before != after)[:, :, :4, :4].any()
     assert (before == after)[:, :, 12:, 12:].all()
 
@@ -140,7 +140,7 @@ def test_a_sample_is_made_from_text_and_place(blocks: ImageSet, where: str) -> N
     gan = trainer(blocks, where=where).gan.eval()
     fields = Fields(blocks, CPU)(np.arange(4))
     batch = Batch(fields, torch.arange(4))
-    assert set(gan.given(batch)) == {"text", where}
+    assert set(gan.condition(batch)) == {"text", where}
     z = noise.normal(1, torch.arange(4), 8)
     made = gan.sample(z, fields)
     other = gan.sample(z, fields | {"text": fields["text"] % 3 + (fields["text"] > 0)})

@@ -56,11 +56,11 @@ def test_a_logit_sees_so_many_pixels(resolution: int, reach: int, seen: int) -> 
 
 def test_dropout_comes_from_z() -> None:
     gan, batch = build().eval(), batch_of()
-    given = gan.given(batch)
-    one, same, other = (gan.sample(noise.normal(key, torch.arange(4), *gan.latent), given) for key in (1, 1, 2))
+    condition = gan.condition(batch)
+    one, same, other = (gan.sample(noise.normal(key, torch.arange(4), *gan.latent), condition) for key in (1, 1, 2))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
-    scaled = gan.sample(3 * noise.normal(1, torch.arange(4), *gan.latent), given)
+    scaled = gan.sample(3 * noise.normal(1, torch.arange(4), *gan.latent), condition)
     assert torch.equal(one, scaled)  # only its signs count
     assert gan.latent == (16 + 8,)  # of maps with 4 and 2 times the width at 16 px
 
@@ -79,7 +79,7 @@ def test_the_loss_is_the_papers() -> None:
 @pytest.mark.parametrize(("kind", "inputs"), [("edges", 1), ("grey", 1), ("lowres", 3), ("masked", 4), ("pairs", 2)])
 def test_inputs_are_made_of_the_images(kind: str, inputs: int) -> None:
     gan, batch = build(input=kind), batch_of()
-    assert gan.wants(gan.config) == ("pairs" if kind == "pairs" else "images")
+    assert gan.data_kind(gan.config) == ("pairs" if kind == "pairs" else "images")
     made = gan.fake(batch)
     assert made["input"].shape == (4, inputs, 16, 16)
     assert made["fake"].shape == batch["image"].shape

@@ -134,7 +134,7 @@ def test_the_generator_takes_every_size_and_sees_no_further_than_it_says(scale: 
 
 def test_what_is_given_is_the_small_image_of_eight_bits() -> None:
     gan = SRGAN(SMALL, Shape(3, 16))
-    low = gan.given(Batch({"image": torch.rand(2, 3, 16, 16) * 2 - 1}, torch.arange(2)))["low"]
+    low = gan.condition(Batch({"image": torch.rand(2, 3, 16, 16) * 2 - 1}, torch.arange(2)))["low"]
     assert low.shape == (2, 3, 8, 8)
     torch.testing.assert_close((low + 1) * 127.5, ((low + 1) * 127.5).round(), rtol=0, atol=1e-4)
 

@@ -16,7 +16,7 @@ from ganfold.gans.wgan_gp import WGANGP
 from ganfold.gans.wgan_gp import Config as WGANGPConfig
 from ganfold.training.ranks import Ranks
 from ganfold.training.trainer import Trainer
-from toys import MIXTURES, PLANE, SAMPLES, TOYS, Config, Mixture, Points, Toy, trained
+from toy_gans import MIXTURES, PLANE, SAMPLES, TOYS, Config, Mixture, Points, Toy, trained
 
 
 def linear(inputs: int, length: float) -> nn.Sequential:

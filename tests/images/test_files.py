@@ -1,24 +1,23 @@
-"""The user's own pictures: opened as they are meant, taken in tiles, and nothing written over."""
+"""A user's image files: opened the right way up, changed, and never written over."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from torch import Tensor, nn
 
 from ganfold.errors import GanfoldError
-from ganfold.images.files import change_pictures, opened, tiled, to_image, to_tensor
+from ganfold.images.files import change_images, opened, to_image, to_tensor
 
 
-def picture(path: Path, size: tuple[int, int] = (20, 30), mode: str = "RGB", **how: object) -> Path:
+def picture(path: Path, size: tuple[int, int] = (20, 30), mode: str = "RGB", **options: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     bands = len(Image.new(mode, (1, 1)).getbands())
     pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], bands), np.uint8)
-    Image.fromarray(pixels[..., 0] if bands == 1 else pixels, mode).save(path, **how)  # type: ignore[arg-type]
+    Image.fromarray(pixels[..., 0] if bands == 1 else pixels, mode).save(path, **options)
     return path
 
 
@@ -50,9 +49,9 @@ def test_a_picture_and_a_folder_are_written(tmp_path: Path, capsys: pytest.Captu
     path = picture(tmp_path / "in" / "a.png")
     picture(tmp_path / "in" / "b.jpg")
     (tmp_path / "in" / "notes.txt").write_text("not a picture")
-    out = change_pictures(path, tmp_path / "one.png", invert)
+    out = change_images(path, tmp_path / "one.png", invert)
     assert np.array_equal(np.asarray(Image.open(out)), 255 - np.asarray(Image.open(path)))
-    change_pictures(tmp_path / "in", tmp_path / "many", invert)
+    change_images(tmp_path / "in", tmp_path / "many", invert)
     assert sorted(p.name for p in (tmp_path / "many").iterdir()) == ["a.png", "b.png"]
     assert "notes.txt: not an image" in capsys.readouterr().err
 
@@ -61,59 +60,38 @@ def test_nothing_is_written_over_without_force(tmp_path: Path) -> None:
     path = picture(tmp_path / "in" / "a.png")
     before = path.read_bytes()
     with pytest.raises(GanfoldError, match=r"a\.png exists: give --out another name, or --force"):
-        change_pictures(path, path, invert)
+        change_images(path, path, invert)
     with pytest.raises(GanfoldError, match=r"a\.png exists"):
-        change_pictures(tmp_path / "in", tmp_path / "in", invert)
+        change_images(tmp_path / "in", tmp_path / "in", invert)
     assert path.read_bytes() == before
-    change_pictures(path, path, invert, force=True)
+    change_images(path, path, invert, force=True)
     assert path.read_bytes() != before
 
 
 def test_refusals_are_sentences_and_leave_nothing_behind(tmp_path: Path) -> None:
     path = picture(tmp_path / "in" / "a.png")
     with pytest.raises(GanfoldError, match="no such file or folder"):
-        change_pictures(tmp_path / "none.png", tmp_path / "out.png", invert)
+        change_images(tmp_path / "none.png", tmp_path / "out.png", invert)
     with pytest.raises(GanfoldError, match=r"out\.xyz names no kind of picture"):
-        change_pictures(path, tmp_path / "out.xyz", invert)
+        change_images(path, tmp_path / "out.xyz", invert)
     with pytest.raises(GanfoldError, match="is a folder: give --out a file's name"):
-        change_pictures(path, tmp_path / "in", invert)
+        change_images(path, tmp_path / "in", invert)
     with pytest.raises(GanfoldError, match="is a file, and .* is a folder"):
-        change_pictures(tmp_path / "in", path, invert)
+        change_images(tmp_path / "in", path, invert)
     (tmp_path / "text.png").write_text("no picture at all")
     with pytest.raises(GanfoldError, match=r"cannot use .*text\.png: not an image"):
-        change_pictures(tmp_path / "text.png", tmp_path / "out.png", invert)
+        change_images(tmp_path / "text.png", tmp_path / "out.png", invert)
     (tmp_path / "empty").mkdir()
     with pytest.raises(GanfoldError, match="holds no picture"):
-        change_pictures(tmp_path / "empty", tmp_path / "out", invert)
+        change_images(tmp_path / "empty", tmp_path / "out", invert)
     picture(tmp_path / "in" / "a.bmp")
     with pytest.raises(GanfoldError, match="differ in their suffix alone"):
-        change_pictures(tmp_path / "in", tmp_path / "out", invert)
+        change_images(tmp_path / "in", tmp_path / "out", invert)
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "out.png").exists()
 
 
 def test_transparency_lies_on_white_where_the_file_has_none(tmp_path: Path) -> None:
     Image.new("RGBA", (16, 16), (0, 0, 0, 0)).save(tmp_path / "clear.png")
-    out = change_pictures(tmp_path / "clear.png", tmp_path / "out.jpg", lambda image, _: image)
+    out = change_images(tmp_path / "clear.png", tmp_path / "out.jpg", lambda image, _: image)
     assert np.asarray(Image.open(out)).min() > 250
-
-
-@pytest.mark.parametrize(("height", "width"), [(50, 70), (16, 16), (33, 90), (9, 64)])
-def test_tiles_have_no_seams_from_the_networks_reach_on(height: int, width: int) -> None:
-    torch.manual_seed(0)
-    layers = nn.Sequential(nn.Conv2d(3, 4, 3, 1, 1), nn.ReLU(), nn.Conv2d(4, 12, 3, 1, 1), nn.PixelShuffle(2))
-    sizes = []
-
-    def network(image: Tensor) -> Tensor:
-        sizes.append(image.shape[2:].numel())
-        return layers(image)
-
-    image = torch.randn(1, 3, height, width)
-    made = tiled(network, image, scale=2, tile=16, margin=2)
-    with torch.no_grad():
-        whole = layers(image)
-    assert made.shape == (1, 3, 2 * height, 2 * width)
-    torch.testing.assert_close(made, whole, rtol=1e-4, atol=1e-5)
-    assert max(sizes) <= 20 * 20
-    seams = tiled(network, image, scale=2, tile=16, margin=0)
-    assert (seams - whole).abs().max() > 1e-3 or max(height, width) <= 16

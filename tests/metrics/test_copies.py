@@ -1,6 +1,10 @@
-"""`copies` of folders and runs: what it finds, what it writes, and what it says of what cannot be looked at."""
+"""`copies` of folders and runs: what it finds, what it writes, and what it refuses."""
+
+from __future__ import annotations
 
 import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,137 +14,157 @@ import ganfold
 from ganfold import data
 from ganfold.errors import GanfoldError
 from ganfold.files import read_json
-from ganfold.metrics.copies import Copies, copies
+from ganfold.metrics.copies import Copies
 from ganfold.runs.run import Run
+from ganfold.verbs.copies import copies
 
 
 @pytest.fixture(scope="module")
-def avatars():
+def avatars() -> np.ndarray:
     images = data.load("avatars", resolution=32, progress=False)
-    mixed = np.random.default_rng(0).permutation(len(images))[:600]  # their order is by class
+    mixed = np.random.default_rng(0).permutation(len(images))[:600]  # they are in order of their classes
     return np.ascontiguousarray(images.images[mixed].transpose(0, 2, 3, 1))
 
 
 @pytest.fixture(scope="module")
-def reference(avatars, tmp_path_factory):
+def reference(avatars: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("reference") / "reference.npz"
     np.savez(path, images=avatars[:400])
     return path
 
 
-def look(generated, reference, tmp_path, **options):
+def look(generated: np.ndarray, reference: Path, tmp_path: Path, **options: Any) -> Copies:
     np.savez(tmp_path / "made.npz", images=generated)
-    options = {"features": "pixels", "out": tmp_path, "progress": False} | options
-    return copies(tmp_path / "made.npz", reference, **options)
+    defaults: dict[str, Any] = {"features": "pixels", "out": tmp_path, "progress": False}
+    return copies(tmp_path / "made.npz", reference, **(defaults | options))
 
 
-def test_planted_copies_are_found_and_shown(avatars, reference, tmp_path):
+def share_of(copies: Copies, space: str = "pixels") -> float:
+    share: float | None = getattr(copies, space).share
+    assert share is not None
+    return share
+
+
+def test_planted_copies_are_found_and_shown(avatars: np.ndarray, reference: Path, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).normal(0, 5, avatars[:40].shape)
     planted = (avatars[:40] + noise).clip(0, 255).astype(np.uint8)
     planted[20:] = planted[20:, :, ::-1]
-    found = look(np.concatenate([planted, avatars[400:460]]), reference, tmp_path, held_out=0.3)
-    assert found.verdict.startswith("near-copies found: 4")
-    assert "% of 100 samples lie nearer to a training image than 99 % of held-out images do (in " in found.verdict
-    assert any("mostly of one kind" in note for note in found.notes)
-    assert 0.38 <= found.pixels.share <= 0.44
-    assert found.pixels.real <= 0.01
-    assert found.authenticity < found.authenticity_real
-    assert len(found.pairs) == 24
-    assert all(pair.is_copy for pair in found.pairs)
-    for pair in found.pairs:
+    result = look(np.concatenate([planted, avatars[400:460]]), reference, tmp_path, held_out=0.3)
+    assert result.verdict.startswith("near-copies found: 4")
+    assert "% of 100 samples lie nearer to a training image than 99 % of held-out images do (in " in result.verdict
+    assert any("mostly of one kind" in note for note in result.notes)
+    assert result.pixels.real is not None
+    assert result.authenticity_real is not None
+    assert 0.38 <= share_of(result) <= 0.44
+    assert result.pixels.real <= 0.01
+    assert result.authenticity < result.authenticity_real
+    assert len(result.pairs) == 24
+    assert all(pair.is_copy for pair in result.pairs)
+    for pair in result.pairs:
         number = int(pair.sample.removeprefix("images[").removesuffix("]"))
         assert pair.training == f"images[{number}]"
-    assert {pair.mirrored for pair in found.pairs} == {False, True}
-    assert Copies.from_json(read_json(tmp_path / "copies.json")) == found
+    assert {pair.mirrored for pair in result.pairs} == {False, True}
+    assert Copies.from_dict(read_json(tmp_path / "copies.json")) == result
     with Image.open(tmp_path / "copies.png") as page:
-        assert page.info["verdict"] == found.verdict
+        assert page.info["verdict"] == result.verdict
         assert page.width < 1200
 
 
-def test_real_images_in_the_place_of_samples_are_no_copies(avatars, reference, tmp_path):
-    found = look(avatars[400:], reference, tmp_path)
-    assert found.verdict.startswith("near-copies: none found at this threshold among 200 samples")
-    assert abs(found.c_t) < 3
-    assert any("40 held-out images the threshold is their smallest" in note for note in found.notes)
-    assert any("40 of them stand for new real images" in note for note in found.notes)
-    assert "none found at this threshold" in found.lines()[0]
-    assert any(line.startswith("  in pixels") for line in found.lines())
+def test_real_images_in_the_place_of_samples_are_no_copies(
+    avatars: np.ndarray, reference: Path, tmp_path: Path
+) -> None:
+    result = look(avatars[400:], reference, tmp_path)
+    assert result.verdict.startswith("near-copies: none found at this threshold among 200 samples")
+    assert result.c_t is not None
+    assert abs(result.c_t) < 3
+    assert any("40 held-out images the threshold is their smallest" in note for note in result.notes)
+    assert any("40 of them stand for new real images" in note for note in result.notes)
+    assert "none found at this threshold" in result.lines()[0]
+    assert any(line.startswith("  in pixels") for line in result.lines())
 
 
-def test_the_network_sees_mirrored_and_shifted_copies_too(avatars, tmp_path):
-    """Its features, averaged over places, hardly move under a small shift."""
+def test_the_network_sees_mirrored_and_shifted_copies_too(avatars: np.ndarray, tmp_path: Path) -> None:
+    """Features are means over places, which hardly change under a small shift."""
     moved = np.roll(avatars[:8, :, ::-1], (1, 2), (1, 2))
     np.savez(tmp_path / "few.npz", images=avatars[:40])
-    found = look(moved, tmp_path / "few.npz", tmp_path, features="efficientnet", held_out=0.2)
-    assert found.pixels.share >= 0.9
-    assert found.features.share >= 0.5
+    result = look(moved, tmp_path / "few.npz", tmp_path, features="efficientnet", held_out=0.2)
+    assert share_of(result) >= 0.9
+    assert share_of(result, "features") >= 0.5
 
 
-def test_a_copy_among_too_few_to_tell_is_not_hidden(avatars, reference, tmp_path):
-    found = look(np.concatenate([avatars[:1], avatars[400:430]]), reference, tmp_path)
-    assert found.pairs[0].distance == 0
-    assert "beyond what chance explains (" in found.verdict
+def test_a_copy_among_too_few_to_tell_is_not_hidden(avatars: np.ndarray, reference: Path, tmp_path: Path) -> None:
+    result = look(np.concatenate([avatars[:1], avatars[400:430]]), reference, tmp_path)
+    assert result.pairs[0].distance == 0
+    assert "beyond what chance explains (" in result.verdict
 
 
-def test_one_image_over_and_over_is_one_image_and_counted_each_time(avatars, reference, tmp_path):
-    found = look(avatars[:1].repeat(50, 0), reference, tmp_path)
-    assert found.notes[0].startswith("All generated images are one and the same")
-    assert found.pixels.share == 1
-    assert "50 samples" in found.verdict
-    assert "any of the 40 held-out images does" in found.verdict
+def test_one_image_over_and_over_is_one_image_and_counted_each_time(
+    avatars: np.ndarray, reference: Path, tmp_path: Path
+) -> None:
+    result = look(avatars[:1].repeat(50, 0), reference, tmp_path)
+    assert result.notes[0].startswith("All generated images are one and the same")
+    assert result.pixels.share == 1
+    assert "50 samples" in result.verdict
+    assert "any of the 40 held-out images does" in result.verdict
 
 
-def test_other_sizes_and_channels_are_compared_at_the_smaller_size(avatars, reference, tmp_path):
+def test_other_sizes_and_channels_are_compared_at_the_smaller_size(
+    avatars: np.ndarray, reference: Path, tmp_path: Path
+) -> None:
     large = avatars[:30].repeat(2, 1).repeat(2, 2)
-    assert look(large, reference, tmp_path).pixels.share >= 0.95
+    assert share_of(look(large, reference, tmp_path)) >= 0.95
     small = np.stack([np.array(Image.fromarray(image).resize((16, 16), 1)) for image in avatars[:30]])
-    found = look(small, reference, tmp_path)
-    assert "16 px" in found.protocol["images"]
+    result = look(small, reference, tmp_path)
+    assert "16 px" in result.protocol["images"]
     grey = np.random.default_rng(0).integers(0, 256, (30, 32, 32), dtype=np.uint8)
     assert look(grey, reference, tmp_path).pixels.share == 0
 
 
-def test_without_held_out_images_there_are_pairs_but_no_verdict(avatars, reference, tmp_path):
-    found = look(avatars[:30], reference, tmp_path, held_out=0)
-    assert found.verdict.startswith("nothing was held out, so there is no threshold")
-    assert found.pixels.share is found.c_t is found.authenticity_real is found.pairs[0].is_copy is None
-    assert found.authenticity == 0
-    assert found.pairs[0].distance == 0
-    assert found.lines()
+def test_without_held_out_images_there_are_pairs_but_no_verdict(
+    avatars: np.ndarray, reference: Path, tmp_path: Path
+) -> None:
+    result = look(avatars[:30], reference, tmp_path, held_out=0)
+    assert result.verdict.startswith("nothing was held out, so there is no threshold")
+    assert result.pixels.share is result.c_t is result.authenticity_real is result.pairs[0].is_copy is None
+    assert result.authenticity == 0
+    assert result.pairs[0].distance == 0
+    assert result.lines()
 
 
-def test_a_run_is_compared_with_its_own_images(squares, tmp_path):
+def test_a_run_is_compared_with_its_own_images(squares: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    options = {"kimg": 0.1, "batch": 16, "width": 8, "resolution": 16, "seed": 1}
+    options: dict[str, Any] = {"kimg": 0.1, "batch": 16, "width": 8, "resolution": 16, "seed": 1}
     ganfold.train("dcgan", squares, run, held_out=0.2, progress=False, **options)
-    found = copies(run, features="pixels", count=40, progress=False)
-    assert found.pairs[0].sample.startswith("sample ")
-    assert read_json(run / "copies.json")["verdict"] == found.verdict
+    result = copies(run, features="pixels", count=40, progress=False)
+    assert result.pairs[0].sample.startswith("sample ")
+    assert read_json(run / "copies.json")["verdict"] == result.verdict
     assert (run / "copies.png").exists()
+    assert result.lines()[-1] == f"The pairs most alike: {run / 'copies.png'}"
+    assert result.image_files() == [run / "copies.png"]
     again = copies(Run(run), features="pixels", count=40, progress=False, out=tmp_path / "elsewhere")
-    assert again == found
+    assert again == result
     assert (tmp_path / "elsewhere" / "copies.json").exists()
     with pytest.raises(GanfoldError, match="is a run and knows what it held out"):
         copies(run, squares, features="pixels")
 
     ganfold.train("dcgan", squares, tmp_path / "none", progress=False, **options)
-    found = copies(tmp_path / "none", features="pixels", count=4)
-    assert found.notes[0].startswith("Nothing was held out: half of the training images stand for new ones")
-    assert found.pixels.threshold is not None
-    assert found.verdict.startswith("near-copies: none found")
+    result = copies(tmp_path / "none", features="pixels", count=4)
+    assert result.notes[0].startswith("Nothing was held out: half of the training images stand for new ones")
+    assert result.pixels.threshold is not None
+    assert result.verdict.startswith("near-copies: none found")
 
 
-def test_a_run_whose_images_are_others_now(squares, tmp_path):
+def test_a_run_whose_images_are_others_now(squares: Path, tmp_path: Path) -> None:
     source = tmp_path / "mine.npz"
     shutil.copy(squares, source)
-    options = {"kimg": 0.05, "batch": 16, "width": 8, "resolution": 16, "progress": False}
+    options: dict[str, Any] = {"kimg": 0.05, "batch": 16, "width": 8, "resolution": 16, "progress": False}
     ganfold.train("dcgan", source, tmp_path / "run", **options)
     np.savez(source, images=np.load(squares)["images"][:90])
     with pytest.raises(GanfoldError, match="trained on other images .*restore them"):
         copies(tmp_path / "run", features="pixels")
 
 
-def test_what_cannot_be_looked_at_is_said_in_one_sentence(avatars, reference, tmp_path):
+def test_mistakes_are_one_sentence(avatars: np.ndarray, reference: Path, tmp_path: Path) -> None:
     with pytest.raises(GanfoldError, match="is not a run: give --reference"):
         copies(reference, features="pixels")
     with pytest.raises(GanfoldError, match="no such file or folder"):

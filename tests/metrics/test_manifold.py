@@ -1,6 +1,9 @@
 """Precision, recall, density and coverage against brute force."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,14 +11,16 @@ import torch
 
 from ganfold.errors import GanfoldError
 from ganfold.metrics import manifold as module
-from ganfold.metrics.manifold import manifold
+from ganfold.metrics.manifold import Manifold, manifold
 
 
-def brute_force(generated, real, k_precision=3, k_density=5):
+def brute_force(generated: Any, real: Any, k_precision: int = 3, k_density: int = 5) -> dict[str, np.ndarray]:
     """The definitions, in float64, one pair at a time."""
-    between = lambda a, b: np.sqrt(((a[:, None] - b[None]) ** 2).sum(-1))  # noqa: E731
 
-    def radii(x, k):
+    def between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.sqrt(((a[:, None] - b[None]) ** 2).sum(-1))
+
+    def radii(x: np.ndarray, k: int) -> np.ndarray:
         distances = between(x, x)
         np.fill_diagonal(distances, np.inf)
         return np.sort(distances, 1)[:, k - 1]
@@ -31,70 +36,70 @@ def brute_force(generated, real, k_precision=3, k_density=5):
     }
 
 
-def sets(seed, n=150, m=110, d=6):
-    """Two sets, partly apart, at which no share is 0 or 1."""
+def sets(seed: int, n: int = 150, m: int = 110, d: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    """Two sets that overlap in part, so that no share is 0 or 1."""
     random = np.random.default_rng(seed)
     real = random.normal(size=(m, d)).astype(np.float32)
     return (random.normal(size=(n, d)) * 1.3 + 0.4).astype(np.float32), real
 
 
-def assert_equal(found, expected):
+def assert_equal(result: Manifold, expected: dict[str, np.ndarray]) -> None:
     for name, each in expected.items():
-        np.testing.assert_array_equal(getattr(found, name).numpy(), each, err_msg=name)
+        np.testing.assert_array_equal(getattr(result, name).numpy(), each, err_msg=name)
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(("n", "m", "d"), [(150, 110, 6), (60, 200, 2), (100, 100, 64)])
-def test_it_is_brute_force(seed, n, m, d):
+def test_it_is_brute_force(seed: int, n: int, m: int, d: int) -> None:
     generated, real = sets(seed, n, m, d)
     assert_equal(manifold(torch.tensor(generated), torch.tensor(real)), brute_force(generated, real))
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("far", [0.0, 1000.0])  # all features far from 0: the squares are large beside the distances
-def test_duplicates_and_ties(seed, far):
+@pytest.mark.parametrize("far", [0.0, 1000.0])  # far from 0, squares are large beside distances
+def test_duplicates_and_ties(seed: int, far: float) -> None:
     generated, real = sets(seed)
     generated, real = generated + np.float32(far), real + np.float32(far)
-    real[20:30] = real[40]  # more equal ones than k: balls without extent
+    real[20:30] = real[40]  # more duplicates than k: balls of radius 0
     generated[:8] = generated[9]
     generated[60:70], generated[70:75] = real[:10], real[40]
     assert_equal(manifold(torch.tensor(generated), torch.tensor(real)), brute_force(generated, real))
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_distances_of_whole_numbers_tie_exactly(seed):
+def test_distances_of_whole_numbers_tie_exactly(seed: int) -> None:
     random = np.random.default_rng(seed)
     generated, real = random.integers(0, 4, (80, 4)), random.integers(0, 3, (70, 4))
-    found = manifold(torch.tensor(generated).float(), torch.tensor(real).float())
-    assert_equal(found, brute_force(generated, real))
+    result = manifold(torch.tensor(generated).float(), torch.tensor(real).float())
+    assert_equal(result, brute_force(generated, real))
 
 
-def test_other_k():
+def test_other_k() -> None:
     generated, real = sets(0)
-    found = manifold(torch.tensor(generated), torch.tensor(real), k_precision=7, k_density=2)
-    assert_equal(found, brute_force(generated, real, 7, 2))
+    result = manifold(torch.tensor(generated), torch.tensor(real), k_precision=7, k_density=2)
+    assert_equal(result, brute_force(generated, real, 7, 2))
 
 
 @pytest.mark.parametrize("block", [4, 64])  # 4: less than k
-def test_blocks_make_no_difference(block, monkeypatch):
+def test_blocks_make_no_difference(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     generated, real = sets(1)
     monkeypatch.setattr(module, "BLOCK", block)
     assert_equal(manifold(torch.tensor(generated), torch.tensor(real)), brute_force(generated, real))
 
 
-def test_a_set_with_itself():
+def test_a_set_with_itself() -> None:
     real = torch.tensor(sets(0)[1])
-    found = manifold(real, real)
-    assert found.precision == found.recall == found.coverage == (1.0, 0.0)
+    result = manifold(real, real)
+    assert result.precision == result.recall == result.coverage == (1.0, 0.0)
     # Each sample lies in its own ball, and each ball holds 5 others: 6 / 5 on average.
-    assert found.density[0] == pytest.approx(1.2)
+    assert result.density[0] == pytest.approx(1.2)
 
 
-def test_figures_are_means_with_standard_errors():
+def test_metrics_are_means_with_standard_errors() -> None:
     generated, real = (torch.tensor(x) for x in sets(2))
-    found, expected = manifold(generated, real), brute_force(generated, real)
+    result, expected = manifold(generated, real), brute_force(generated, real)
     for name, each in zip(("precision", "recall", "density", "coverage"), expected.values(), strict=True):
-        value, error = getattr(found, name)
+        value, error = getattr(result, name)
         assert value == pytest.approx(each.mean())
         assert error == pytest.approx(each.std(ddof=1) / math.sqrt(len(each)))
         assert error > 0
@@ -115,12 +120,12 @@ def test_figures_are_means_with_standard_errors():
         (9, 9, {"k_density": -1}, "density and coverage: k = -1 is no neighbour"),
     ],
 )
-def test_too_few_samples_are_named(n, m, options, says):
+def test_too_few_samples_are_named(n: int, m: int, options: dict[str, int], says: str) -> None:
     with pytest.raises(GanfoldError, match=says):
         manifold(torch.zeros(n, 2), torch.zeros(m, 2), **options)
 
 
-def test_features_that_do_not_fit_are_named():
+def test_features_that_do_not_fit_are_named() -> None:
     with pytest.raises(GanfoldError, match=r"these are \(9, 2\) and \(9, 3\)"):
         manifold(torch.zeros(9, 2), torch.zeros(9, 3))
     with pytest.raises(GanfoldError, match="manifold .*: 1 of the 9 samples of the first set"):

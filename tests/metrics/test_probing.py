@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def coloured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def trained(gan: str, data: Path, out: Path, **options: object) -> Run:
+def trained(gan: str, data: Path, out: Path, **options: Any) -> Run:
     options = {"batch": 8, "resolution": 16, "held_out": 0.25, "evaluate_every": 0} | options
     if "width" in {field.name for field in fields(find(gan).config_class)}:
         options["width"] = 4
@@ -44,12 +45,12 @@ def run(coloured: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_features_are_each_layers_map_pooled_to_four_by_four() -> None:
     torch.manual_seed(0)
-    kind = find("dcgan")
-    gan = kind(kind.config_class(width=4), Shape(3, 32)).eval()
+    gan_class = find("dcgan")
+    gan: Any = gan_class(gan_class.config_class(width=4), Shape(3, 32)).eval()
     images = np.random.default_rng(0).integers(0, 256, (5, 3, 32, 32), np.uint8)
-    found = features_of(gan.D, images)  # type: ignore[arg-type]
+    found = features_of(gan.D, images)
     assert found.shape == (5, 16 * (4 + 8 + 16))
-    trunk = gan.D[0]  # type: ignore[index]
+    trunk = gan.D[0]
     first = trunk[1](trunk[0](torch.from_numpy(images).float() / 127.5 - 1))
     pooled = torch.nn.functional.max_pool2d(first, 4).flatten(1)
     np.testing.assert_allclose(found[:, :64], pooled.detach().numpy(), rtol=1e-4, atol=1e-5)
@@ -57,20 +58,20 @@ def test_features_are_each_layers_map_pooled_to_four_by_four() -> None:
 
 
 def test_what_can_be_told_apart_is_and_the_table_has_its_controls(run: Run) -> None:
-    found = ganfold.probe(run, labels=(5, 20), draws=2, progress=False)
-    assert found["pixels"].accuracy[1] > 0.95
-    assert all(0 <= value <= 1 for row in found.rows for value in row.accuracy)
-    assert {row.name for row in found.rows} >= {"this D", "the same D untrained", "an ImageNet network"}
-    assert found["this D"].accuracy != found["the same D untrained"].accuracy
+    result = ganfold.probe(run, labels=(5, 20), draws=2, progress=False)
+    assert result["pixels"].accuracy[1] > 0.95
+    assert all(0 <= value <= 1 for row in result.rows for value in row.accuracy)
+    assert {row.name for row in result.rows} >= {"this D", "the same D untrained", "an ImageNet network"}
+    assert result["this D"].accuracy != result["the same D untrained"].accuracy
     assert json.loads((run.path / "probe.json").read_text())["labels"] == [5, 20]
-    assert ganfold.probe(run, labels=(5, 20), draws=2, progress=False).rows == found.rows
-    assert any("5 a class" in line and "20 a class" in line for line in found.lines())
+    assert ganfold.probe(run, labels=(5, 20), draws=2, progress=False).rows == result.rows
+    assert any("5 a class" in line and "20 a class" in line for line in result.lines())
 
 
 def test_labels_without_any_relation_to_the_images_give_chance(squares: Path, tmp_path: Path) -> None:
     run = trained("dcgan", squares, tmp_path / "run", held_out=0.5)
-    found = ganfold.probe(run, labels=(10,), progress=False)
-    assert all(abs(row.accuracy[0] - 1 / 3) < 0.2 for row in found.rows)
+    result = ganfold.probe(run, labels=(10,), progress=False)
+    assert all(abs(row.accuracy[0] - 1 / 3) < 0.2 for row in result.rows)
 
 
 def test_other_images_can_be_classified(run: Run, squares: Path, tmp_path: Path) -> None:
@@ -95,5 +96,5 @@ def test_refusals_are_sentences(run: Run, coloured: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize("gan", ["gan", "r3gan", "infogan", "wgan-gp", "rsgan"])
 def test_every_other_discriminator_has_features(gan: str, coloured: Path, tmp_path: Path) -> None:
     run = trained(gan, coloured, tmp_path / gan)
-    found = ganfold.probe(run, labels=(5,), draws=1, progress=False)
-    assert found.protocol["features of D"] > 16
+    result = ganfold.probe(run, labels=(5,), draws=1, progress=False)
+    assert result.protocol["features of D"] > 16

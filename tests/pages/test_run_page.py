@@ -1,4 +1,4 @@
-"""The report: one file, nothing loaded from outside, fit for a phone."""
+"""The page of a run: one file that loads nothing from outside and fits a phone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import ganfold
 from ganfold import GanfoldError
@@ -21,12 +20,12 @@ CHROMIUM = shutil.which("chromium")
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A run folder as `train` leaves it, with a class that a careless page would trip over."""
+    """A run folder as `train` leaves it, with a class name that must be escaped."""
     folder, random = tmp_path / "faces", np.random.default_rng(0)
     (folder / "samples").mkdir(parents=True)
     data = {
         "source": "photos/", "fingerprint": "ab" * 16, "images": 900, "held_out": 100, "resolution": 8, "channels": 3,
-        "classes": ["<b>&", "plain"],
+        "classes": ["<b>&", "plain"], "class_counts": [450, 450],
     }  # fmt: skip
     config = {
         "ganfold": "0.1.0", "gan": "dcgan", "config": {"lr": 2e-4, "betas": [0.5, 0.999]}, "settings": {"seed": 0},
@@ -77,10 +76,10 @@ def test_two_thousand_rows_make_curves_of_five_hundred_points(run: Path) -> None
 
 
 def test_what_was_measured_is_shown_with_its_floor_and_protocol(run: Path) -> None:
-    figure = {"name": "KID", "better": "lower", "value": 0.25, "error": 0.01, "floor": 0.002, "floor_error": 0.001}
+    metric = {"name": "KID", "better": "lower", "value": 0.25, "error": 0.01, "floor": 0.002, "floor_error": 0.001}
     evaluation = {
-        "figures": [figure, figure | {"name": "FD", "error": None, "floor_error": None}],
-        "classes": {"<b>&": [figure]},
+        "figures": [metric, metric | {"name": "FD", "error": None, "floor_error": None}],
+        "classes": {"<b>&": [metric]},
         "notes": ["The generated images can be told from real ones.", "FD is not to be trusted."],
         "protocol": {"extractor": "efficientnet", "seed": 0},
     }
@@ -195,45 +194,3 @@ def test_in_a_browser_it_fits_a_phone_and_asks_for_nothing(run: Path, tmp_path: 
     assert int(title[1]) <= int(title[2]) <= 390
     asked = {url for url in re.findall(r'"url":"(\w+:[^"]{0,60})', net.read_text()) if "://" in url}
     assert {url for url in asked if url.startswith(("http:", "https:")) and "google" not in url} == set()
-
-
-def test_a_grid_is_laid_out_to_the_pixel() -> None:
-    images = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.full((1, 3, 3, 3), 50, np.uint8)
-    sheet = np.asarray(grids.grid(images, columns=3, scale=2))
-    assert sheet.shape == (2 * 6 + 2, 3 * 6 + 2 * 2, 3)
-    assert (sheet[0:6, 8:14] == 50).all()
-    assert (sheet[8:14, 8:14] == 200).all()
-    assert (sheet[6:8] == 128).all()
-    assert (sheet[8:14, 16:] == 128).all()
-
-
-@pytest.mark.parametrize("channels", [1, 3, 4])
-def test_a_grid_keeps_the_channels(channels: int) -> None:
-    assert grids.grid(np.zeros((4, 2, 2, channels), np.uint8)).mode == {1: "L", 3: "RGB", 4: "RGBA"}[channels]
-
-
-def test_what_is_no_image_is_refused() -> None:
-    for wrong in (np.zeros((4, 2, 2, 2), np.uint8), np.zeros((4, 2, 2, 3)), np.zeros((0, 2, 2, 3), np.uint8)):
-        with pytest.raises(GanfoldError, match="a grid needs uint8 images"):
-            grids.grid(wrong)
-
-
-def test_a_film_is_thinned_and_keeps_first_and_last(tmp_path: Path) -> None:
-    for number in range(50):
-        grids.save_png(Image.new("RGB", (40, 40), (5 * number, 0, 0)), tmp_path / f"{number:05d}.000.png")
-    frames = sorted(tmp_path.glob("*.png"))
-    grids.film(frames, tmp_path / "film.webp", most=10)
-    with Image.open(tmp_path / "film.webp") as film:
-        assert film.n_frames == 10  # type: ignore[attr-defined]
-        first = film.convert("RGB").getpixel((20, 20))
-        film.seek(9)
-        last = film.convert("RGB").getpixel((20, 20))
-        film.load()
-        assert film.info["duration"] == 2000
-    assert isinstance(first, tuple)
-    assert isinstance(last, tuple)
-    assert first[0] < 20
-    assert last[0] > 225
-    grids.save_png(Image.new("RGB", (50, 40)), frames[3])
-    with pytest.raises(GanfoldError, match="another size"):
-        grids.film(frames, tmp_path / "film.webp")

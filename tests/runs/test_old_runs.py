@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import ganfold
-from ganfold.files import read_run
 from ganfold.gans import GANS
 from ganfold.runs import checkpoint
+from ganfold.runs.record import RunRecord
 from ganfold.runs.run import build
 from machine import machine
 
@@ -59,7 +59,7 @@ def test_an_old_run_goes_on_to_the_same_bits(copied: Path) -> None:
 @pytest.mark.parametrize("name", GANS)
 def test_the_record_of_each_gan_opens(name: str, tmp_path: Path) -> None:
     shutil.copy(OLD / "records" / f"{name}.json", tmp_path / "config.json")
-    record = read_run(tmp_path)
-    gan = build(record)
+    record = RunRecord.read(tmp_path)
+    gan = build(record, record.gan_class())
     assert gan.shape.resolution == 16
     assert gan.config.batch == 8

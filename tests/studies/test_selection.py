@@ -1,4 +1,4 @@
-"""Selection: what is planted is found."""
+"""Selection: it detects the copies and the wrong classes that are planted."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from blobs import blobs
-from ganfold.studies.selection import Selection, acceptance, select
+from ganfold.studies.selection import Selection, select
 
 
 @pytest.fixture(scope="module")
-def found() -> Selection:
-    """Of 3 x 8 images of two classes: 8 like the reals, 8 copies of them, 8 with the other's label."""
+def selection() -> Selection:
+    """The judgement of 3 x 8 images of two classes: 8 like the reals, 8 copies of them, 8 with the other label."""
     reals, labels = blobs((30, 30))
     good, good_labels = blobs((4, 4), seed=1)
     copies = np.concatenate([reals[:4], reals[30:34]])
@@ -21,24 +21,24 @@ def found() -> Selection:
     return select(made, intended, reals, labels, 2)
 
 
-def test_copies_are_rejected(found: Selection) -> None:
-    assert found.copied[8:16].all()
-    assert found.copied[:8].mean() < 0.2
-    assert not found.kept[8:16].any()
-    assert found.distance[8:16].max() == 0
+def test_copies_are_rejected(selection: Selection) -> None:
+    assert selection.copied[8:16].all()
+    assert selection.copied[:8].mean() < 0.2
+    assert not selection.kept[8:16].any()
+    assert selection.distance[8:16].max() == 0
 
 
-def test_what_looks_like_another_class_is_rejected(found: Selection) -> None:
-    assert min(found.real_recall) > 0.8
-    assert found.agreement[:8].mean() > 0.5 > found.agreement[16:].mean()
-    assert not found.kept[16:].any()
+def test_what_looks_like_another_class_is_rejected(selection: Selection) -> None:
+    assert min(selection.real_recall) > 0.8
+    assert selection.agreement[:8].mean() > 0.5 > selection.agreement[16:].mean()
+    assert not selection.kept[16:].any()
 
 
-def test_acceptance_by_class_adds_up(found: Selection) -> None:
-    rows = acceptance(found, ("red", "green"))
+def test_acceptance_by_class_adds_up(selection: Selection) -> None:
+    rows = selection.acceptance(("red", "green"))
     assert [row["class"] for row in rows] == ["red", "green"]
     assert sum(row["made"] for row in rows) == 24
-    assert sum(row["kept"] for row in rows) == found.kept.sum()
+    assert sum(row["kept"] for row in rows) == selection.kept.sum()
     assert all(row["copied"] >= 4 for row in rows)
 
 

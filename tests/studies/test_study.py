@@ -1,10 +1,11 @@
-"""`study`: jobs that are done once, the figures that follow from them, controls, and refusals."""
+"""`study`: jobs that are done once, the conclusions from them, controls, and refusals."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -15,10 +16,10 @@ import ganfold
 from blobs import blobs, lenient, saved
 from ganfold.errors import GanfoldError
 from ganfold.studies.conclusions import Study, _verdict, _worth
-from ganfold.studies.statistics import family
+from ganfold.studies.statistics import paired_differences
 from ganfold.verbs.study import study
 
-TINY = {
+TINY: dict[str, Any] = {
     "kimg": 0.05,
     "batch": 8,
     "resolution": 16,
@@ -44,20 +45,20 @@ def done(many: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, P
     out = tmp_path_factory.mktemp("study") / "out"
     with pytest.MonkeyPatch.context() as patch:
         lenient(patch)
-        return study(many, out, **TINY), out  # type: ignore[arg-type]
+        return study(many, out, **TINY), out
 
 
 def test_all_arms_are_there_and_few_replicates_claim_nothing(done: tuple[Study, Path]) -> None:
-    found, out = done
-    assert [row.arm for row in found.rows] == [
+    result, out = done
+    assert [row.arm for row in result.rows] == [
         "real", "classical", "oversampling", "logit adjustment", "GAN", "real copies", "GAN, not selected",
         "GAN, labels at random", "new reals, 10 % as many", "new reals, 30 % as many", "new reals, 100 % as many",
     ]  # fmt: skip
-    assert all(len(row.each) == 2 for row in found.rows)
-    assert found.verdicts["GaussianNB"].startswith("no claim from 2 replicates, 8 are the least")
-    assert found.best["GaussianNB"] in ("real", "classical", "oversampling", "logit adjustment")
-    assert found.counts["of a replicate, for classifiers"][2] == 20
-    test, validation, training = (found.counts[part] for part in ("test", "validation", "training"))
+    assert all(len(row.each) == 2 for row in result.rows)
+    assert result.verdicts["GaussianNB"].startswith("no claim from 2 replicates, 8 are the least")
+    assert result.best["GaussianNB"] in ("real", "classical", "oversampling", "logit adjustment")
+    assert result.counts["of a replicate, for classifiers"][2] == 20
+    test, validation, training = (result.counts[part] for part in ("test", "validation", "training"))
     assert [sum(of) for of in zip(test, validation, training, strict=True)] == [80, 80, 60]
     jobs = {path.stem: json.loads(path.read_text()) for path in (out / "jobs").iterdir()}
     assert len(jobs) == 2 * (11 + 1)
@@ -66,51 +67,53 @@ def test_all_arms_are_there_and_few_replicates_claim_nothing(done: tuple[Study, 
     curve = [jobs[name]["images"] for name in sorted(jobs) if name.startswith("00") and "new_reals" in name]
     plain = jobs["00-GaussianNB-real"]["images"]
     assert sorted(curve) == [plain + 1, plain + 4, plain + 12]  # as far as there are any
-    assert found.exchange["GaussianNB"]["added"] == [0, 1, 4, 12]
+    assert result.exchange["GaussianNB"]["added"] == [0, 1, 4, 12]
 
 
 def test_the_same_call_does_nothing_anew_and_another_is_refused(
     done: tuple[Study, Path], many: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found, out = done
+    result, out = done
     page = (out / "report.html").read_text()
 
     def never(*_: object) -> None:
         raise AssertionError("a job that is done is done again")
 
-    monkeypatch.setattr("ganfold.studies.jobs.work", never)
-    assert study(many, out, **TINY) == found  # type: ignore[arg-type]
+    monkeypatch.setattr("ganfold.studies.jobs.run_job", never)
+    assert study(many, out, **TINY) == result
     assert (out / "report.html").read_text() == page
+    assert json.loads((out / "study.json").read_text()) == result.to_dict()
+    assert str(result).endswith(f"The whole story: {out / 'report.html'}")
     with pytest.raises(GanfoldError, match="was begun with ratio = 1.0 and you ask for 2"):
-        study(many, out, ratio=2, **TINY)  # type: ignore[arg-type]
+        study(many, out, ratio=2, **TINY)
 
 
 def test_replicates_and_classifiers_can_be_added(done: tuple[Study, Path], many: Path, tmp_path: Path) -> None:
-    found, before = done
+    result, before = done
     out = tmp_path / "out"
     shutil.copytree(before, out)
     old = {path.name: path.stat().st_mtime_ns for path in (out / "jobs").iterdir()}
     more = TINY | {"replicates": 3, "classifiers": (GaussianNB, BernoulliNB)}
     with pytest.MonkeyPatch.context() as patch:
         lenient(patch)
-        again = study(many, out, **more)  # type: ignore[arg-type]
+        again = study(many, out, **more)
     assert old.items() <= {path.name: path.stat().st_mtime_ns for path in (out / "jobs").iterdir()}.items()
-    if again.best["GaussianNB"] == found.best["GaussianNB"]:
+    if again.best["GaussianNB"] == result.best["GaussianNB"]:
         mine = [row for row in again.rows if row.classifier == "GaussianNB"]
-        assert [row.each[:2] for row in mine] == [row.each for row in found.rows]
+        assert [row.each[:2] for row in mine] == [row.each for row in result.rows]
     assert set(again.verdicts) == {"GaussianNB", "BernoulliNB"}
     assert all(len(row.each) == 3 for row in again.rows)
 
 
 def test_a_job_that_is_lost_is_done_again_and_gives_the_same(done: tuple[Study, Path], many: Path) -> None:
-    found, out = done
+    result, out = done
     lost = [*sorted((out / "jobs").glob("01-*GAN.json")), out / "jobs" / "00-GaussianNB-real.json"]
     assert len(lost) == 2
     for path in lost:
         path.unlink()
-    with joblib.parallel_config(backend="threading", n_jobs=2):  # a backend of joblib's carries it
-        again = study(many, out, **TINY)  # type: ignore[arg-type]
-    assert [row.each for row in again.rows] == [row.each for row in found.rows]
+    with joblib.parallel_config(backend="threading", n_jobs=2):  # another backend of joblib
+        again = study(many, out, **TINY)
+    assert [row.each for row in again.rows] == [row.each for row in result.rows]
 
 
 def test_the_page_shows_every_replicate_and_what_was_selected(done: tuple[Study, Path]) -> None:
@@ -132,28 +135,38 @@ def test_a_withheld_class_that_the_generator_knows_is_learnt_from_generated_imag
     def ideal(_: object, classes: tuple[str, ...], counts: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         return blobs(tuple(counts), seed=100 + seed)
 
-    monkeypatch.setattr("ganfold.studies.jobs.sampled", ideal)
-    monkeypatch.setattr("ganfold.studies.jobs.trained", lambda *_, **__: None)
-    monkeypatch.setattr("ganfold.studies.jobs.Run", lambda _: None)
+    monkeypatch.setattr("ganfold.studies.jobs.sample_classes", ideal)
+    monkeypatch.setattr("ganfold.studies.jobs.train_generator", lambda *_, **__: None)
+    monkeypatch.setattr("ganfold.studies.jobs.Run", lambda *_, **__: None)
     options = TINY | {"small": (), "few": None, "withhold": "blue", "replicates": 8}
-    found = ganfold.study(many, tmp_path / "out", **options)
-    (gain,) = found.primary
+    result = ganfold.study(many, tmp_path / "out", **options)
+    (gain,) = result.primary
     assert gain.verdict == "helps"
     assert gain.mean > 0.15
-    assert found.verdicts["GaussianNB"].startswith("helps: +")
-    shuffled = next(control for control in found.controls if control.name.startswith("GAN, labels at random"))
+    assert result.verdicts["GaussianNB"].startswith("helps: +")
+    shuffled = next(control for control in result.controls if control.name.startswith("GAN, labels at random"))
     assert shuffled.mean < gain.mean
-    assert any("The classifiers were shown no image of blue" in note for note in found.notes)
+    assert any("The classifiers were shown no image of blue" in note for note in result.notes)
+
+
+def test_a_gan_from_a_file_makes_the_images(many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lenient(monkeypatch)
+    file = tmp_path / "my_gan.py"
+    file.write_text("from ganfold.gans.rsgan import RSGAN\n\n\nclass MyGAN(RSGAN):\n    pass\n")
+    result = study(many, tmp_path / "out", gan=f"{file}:MyGAN", **TINY | {"replicates": 1})
+    assert result.protocol["generator"] == f"{file}:MyGAN, 0.05 kimg"
+    run = tmp_path / "out" / "generators" / "00" / "run"
+    assert json.loads((run / "config.json").read_text())["gan"] == "my_gan.py:MyGAN"
 
 
 def test_a_gain_that_real_copies_give_too_is_no_evidence() -> None:
     base, up, noisy = [0.7] * 8, [0.72 + n / 1000 for n in range(8)], [0.75, 0.7] * 4
     curve = {"worth": 5.0, "most": 10.0}
     for copies, words in ((base, "helps: +2.4 points"), (noisy, "no evidence: +2.4 points")):
-        found, against = family({"gain": (up, base)})[0], family({"copies": (up, copies)})[0]
-        assert _verdict(found, against, curve).startswith(words)
-    assert _verdict(found, against, curve).endswith("to them")
-    assert _verdict(family({"loss": (base, up)})[0], against, curve).startswith("harms: -2.4 points")
+        (gain,), (against,) = paired_differences({"gain": (up, base)}), paired_differences({"copies": (up, copies)})
+        assert _verdict(gain, against, curve).startswith(words)
+    assert _verdict(gain, against, curve).endswith("to them")
+    assert _verdict(paired_differences({"loss": (base, up)})[0], against, curve).startswith("harms: -2.4 points")
 
 
 def test_worth_in_real_images_by_hand() -> None:
@@ -175,9 +188,9 @@ def test_refusals_are_sentences(many: Path, tmp_path: Path) -> None:
         ({"gan": "dcgan"}, "dcgan takes no labels"),
     ):
         with pytest.raises(GanfoldError, match=words):
-            study(many, tmp_path / "out", **TINY | change)  # type: ignore[arg-type]
+            study(many, tmp_path / "out", **TINY | change)
         assert not (tmp_path / "out").exists()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
     with pytest.raises(GanfoldError, match="full is not empty"):
-        study(many, tmp_path / "full", **TINY)  # type: ignore[arg-type]
+        study(many, tmp_path / "full", **TINY)

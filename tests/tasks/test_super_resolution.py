@@ -1,4 +1,4 @@
-"""Pictures made larger: of any size, without seams, with their transparency; and the figures of it."""
+"""Images made larger: of any size, without seams, with their transparency; and the metrics."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from ganfold.errors import GanfoldError
 from ganfold.gans.contract import Shape
 from ganfold.gans.srgan import SRGAN, Config
 from ganfold.metrics.features import extractor
-from ganfold.metrics.paired import TaskFigure
+from ganfold.metrics.paired import TaskMetric
 from ganfold.networks.degrade import enlarge
 from ganfold.runs.run import Run
 from ganfold.tasks import super_resolution
-from ganfold.tasks.super_resolution import compare, enlarged, upscale
+from ganfold.tasks.super_resolution import compare, enlarged
+from ganfold.verbs.upscale import upscale
 
 OPTIONS: dict[str, Any] = {"batch": 8, "width": 4, "blocks": 1, "scale": 2, "pretrain_kimg": 0.02, "kimg": 0.04}
 
@@ -38,9 +39,9 @@ def gan(channels: int = 3, scale: int = 2) -> SRGAN:
     return SRGAN(Config(width=4, blocks=1, scale=scale), Shape(channels, 16)).eval()  # type: ignore[arg-type]
 
 
-def picture(path: Path, size: tuple[int, int] = (50, 41), mode: str = "RGB", **how: object) -> Path:
+def picture(path: Path, size: tuple[int, int] = (50, 41), mode: str = "RGB", **options: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    drawn(size, mode).save(path, **how)  # type: ignore[arg-type]
+    drawn(size, mode).save(path, **options)
     return path
 
 
@@ -71,14 +72,14 @@ def test_tiles_are_the_whole_within_rounding_and_no_larger_than_asked(
     path, sizes, sample = picture(tmp_path / "in.png", (90, 61)), [], run.gan.sample
     upscale(run, path, tmp_path / "whole.png", tile=1000)
 
-    def watched(z: torch.Tensor, given: Any) -> torch.Tensor:
-        sizes.append(max(given["low"].shape[2:]))
-        return sample(z, given)
+    def watched(z: torch.Tensor, condition: Any) -> torch.Tensor:
+        sizes.append(max(condition["low"].shape[2:]))
+        return sample(z, condition)
 
     monkeypatch.setattr(run.gan, "sample", watched)
     upscale(run, path, tmp_path / "tiles.png", tile=16)
     assert len(sizes) == 6 * 4
-    assert max(sizes) <= 16 + 2 * run.gan.reach  # type: ignore[operator]
+    assert max(sizes) <= 16 + 2 * run.gan.reach
     whole = values(tmp_path / "whole.png")
     assert np.abs(values(tmp_path / "tiles.png") - whole).max() <= 1
     monkeypatch.setattr(run.gan, "reach", 0)
@@ -141,11 +142,11 @@ def test_refusals_are_one_sentence_and_leave_nothing(
     refused([str(other.path), str(path), "--out", out], "faces is a dcgan: `upscale` needs an srgan")
 
 
-def named(found: list[TaskFigure]) -> dict[str, dict[str, float]]:
-    return {figure.name: figure.values for figure in found}
+def named(found: list[TaskMetric]) -> dict[str, dict[str, float]]:
+    return {metric.name: metric.values for metric in found}
 
 
-def test_figures_know_what_is_better() -> None:
+def test_metrics_know_what_is_better() -> None:
     smooth = torch.nn.functional.interpolate(torch.rand(6, 3, 8, 8) * 2 - 1, scale_factor=4, mode="bicubic").clamp(
         -1, 1
     )
@@ -158,14 +159,14 @@ def test_figures_know_what_is_better() -> None:
     }
     found = compare(reals.numpy(), 4, makers, extractor("pixels"))
     names = ["PSNR Y", "PSNR RGB", "SSIM Y", "SSIM RGB", "feature distance", "detail error (octaves)"]
-    assert [figure.name for figure in found] == names
-    for figure in found:
-        best = max if figure.better == "higher" else min
-        assert best(figure.values, key=lambda name: figure.values[name]) == "perfect"
+    assert [metric.name for metric in found] == names
+    for metric in found:
+        best = max if metric.better == "higher" else min
+        assert best(metric.values, key=lambda name: metric.values[name]) == "perfect"
     assert named(found)["detail error (octaves)"]["noisy"] > 0.1
     assert abs(named(found)["PSNR RGB"]["noisy"] - 26) < 1  # 20 log10(2 / 0.1)
     grey = compare(reals.numpy()[:, :1], 4, {"bicubic": makers["bicubic"]}, extractor("pixels"))
-    assert [figure.name for figure in grey] == ["PSNR", "SSIM", "feature distance", "detail error (octaves)"]
+    assert [metric.name for metric in grey] == ["PSNR", "SSIM", "feature distance", "detail error (octaves)"]
 
 
 def test_evaluate_measures_the_task_beside_bicubic_and_other_runs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,12 +175,12 @@ def test_evaluate_measures_the_task_beside_bicubic_and_other_runs(run: Run, monk
     task = named(found.task)
     assert set(task["PSNR Y"]) == {"srgan", "bicubic"}
     assert "PSNR Y (higher is better): srgan" in "\n".join(found.lines())
-    again = named(super_resolution.figures(run, 0, 60, {"twin": run}))
+    again = named(super_resolution.measure(run, 0, 60, {"twin": run}))
     assert again["PSNR Y"]["twin"] == again["PSNR Y"]["srgan"] == task["PSNR Y"]["srgan"]
     assert again["PSNR Y"]["bicubic"] == task["PSNR Y"]["bicubic"]
 
 
-def test_a_loaded_run_of_another_kind_is_refused(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(run.config, "gan", "dcgan")
-    with pytest.raises(GanfoldError, match="is a dcgan: `upscale` needs"):
-        upscale(run, picture(tmp_path / "in.png"), tmp_path / "out.png")
+def test_a_loaded_run_of_another_kind_is_refused(squares: Path, tmp_path: Path) -> None:
+    other = ganfold.train("dcgan", squares, tmp_path / "faces", progress=False, batch=8, width=4, kimg=0.008)
+    with pytest.raises(GanfoldError, match="is a dcgan: `upscale` needs an srgan"):
+        upscale(other, picture(tmp_path / "in.png"), tmp_path / "out.png")

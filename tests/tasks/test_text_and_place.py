@@ -1,4 +1,4 @@
-"""Samples by text and place, from the command line too, and how well they do what is asked."""
+"""Samples by text and place, from Python and the command line, and how well they obey."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from PIL import Image
 import ganfold
 from ganfold import GanfoldError
 from ganfold.cli import main
-from ganfold.metrics import evaluation
+from ganfold.gans import find
+from ganfold.runs.conditioning import requested_conditioning
 from ganfold.tasks import captions
 
 SMALL: dict[str, Any] = {
@@ -63,24 +64,25 @@ def at_keypoints(blocks: Path, tmp_path_factory: pytest.TempPathFactory) -> ganf
     return ganfold.train("gawwn", blocks, tmp_path_factory.mktemp("runs") / "points", where="keypoints", **SMALL)
 
 
-def given(run: ganfold.Run, **said: Any) -> dict[str, torch.Tensor]:
-    return dict(captions.asked(run, 0, **said)(torch.arange(4)))
+def condition(run: ganfold.Run, **requested: Any) -> dict[str, torch.Tensor]:
+    conditioning = requested_conditioning(run.record, run.path, lambda: run.conditioning(0), **requested)
+    return dict(conditioning(torch.arange(4)))
 
 
 def test_what_is_said_is_the_same_for_all(run: ganfold.Run) -> None:
-    words = run.config["data"]["words"]
-    made = given(run, text="Block, RED", box=[0.5, 0.125, 0.25, 0.75])
+    words = run.record.data.words
+    made = condition(run, text="Block, RED", box=[0.5, 0.125, 0.25, 0.75])
     assert [words[n - 1] for n in made["text"][2].tolist() if n] == ["block", "red"]
     assert made["text"].shape == (4, 24)
     assert made["box"].tolist() == [[0.5, 0.125, 0.25, 0.75]] * 4
 
 
 def test_what_is_not_said_comes_from_held_out_images(run: ganfold.Run) -> None:
-    reals = run.reals(0)
+    reals = run.held_out_conditioning(0)
     assert reals
     rows = torch.arange(4)
-    assert torch.equal(given(run, text="red")["box"], reals(rows)["box"])
-    assert torch.equal(given(run, box="0 0 1 1")["text"], reals(rows)["text"])
+    assert torch.equal(condition(run, text="red")["box"], reals(rows)["box"])
+    assert torch.equal(condition(run, box="0 0 1 1")["text"], reals(rows)["text"])
     plain, moved = run.sample(4), run.sample(4, box="0,0,0.5,0.5")
     assert (plain != moved).any()
     assert (run.sample(4, text=None, box=None) == plain).all()
@@ -94,7 +96,7 @@ def test_all_said_needs_no_data(run: ganfold.Run, blocks: Path, tmp_path: Path) 
     moved = ganfold.load(tmp_path / "run")
     made = moved.sample(3, text="a red block", box=(0.1, 0.1, 0.5, 0.5))
     assert (made == run.sample(3, text="a red block", box=(0.1, 0.1, 0.5, 0.5))).all()
-    out = ganfold.sample(moved, tmp_path / "grid.png", 3, text="red", box=(0.1, 0.1, 0.5, 0.5))
+    out = ganfold.sample(moved, tmp_path / "grid.png", count=3, text="red", box=(0.1, 0.1, 0.5, 0.5))
     assert out.exists()
     with pytest.raises(GanfoldError, match="no such file or folder"):
         moved.sample(3, text="a red block")
@@ -140,22 +142,23 @@ def test_strange_words_are_said_not_refused(
 
 
 def test_keypoints(at_keypoints: ganfold.Run) -> None:
-    made = given(at_keypoints, text="red", keypoints="0.1,0.2, 0.5,0.75")
+    made = condition(at_keypoints, text="red", keypoints="0.1,0.2, 0.5,0.75")
     torch.testing.assert_close(made["keypoints"][3], torch.tensor([[0.1, 0.2, 1], [0.5, 0.75, 1]]))
     assert at_keypoints.sample(2, keypoints=[0.1, 0.2, 0.5, 0.75]).shape == (2, 16, 16, 3)
     with pytest.raises(GanfoldError, match="--keypoints must be 4 numbers, x and y of each of 2 keypoints"):
-        given(at_keypoints, keypoints="0.1,0.2")
+        condition(at_keypoints, keypoints="0.1,0.2")
     with pytest.raises(GanfoldError, match="--keypoints holds a point outside the image"):
-        given(at_keypoints, keypoints="0.1,0.2,0.5,1.5")
+        condition(at_keypoints, keypoints="0.1,0.2,0.5,1.5")
     with pytest.raises(GanfoldError, match="with --where keypoints: give --keypoints, not --box"):
-        given(at_keypoints, box="0,0,1,1")
+        condition(at_keypoints, box="0,0,1,1")
 
 
 def test_a_run_without_text_takes_none(squares: Path, tmp_path: Path) -> None:
     plain = ganfold.train("dcgan", squares, tmp_path / "plain", **SMALL)
-    for said in ({"text": "red"}, {"box": "0,0,1,1"}):
+    requests: list[dict[str, Any]] = [{"text": "red"}, {"box": "0,0,1,1"}]
+    for requested in requests:
         with pytest.raises(GanfoldError, match="takes no text and no place: dcgan was trained without"):
-            plain.sample(2, **said)
+            plain.sample(2, **requested)
 
 
 def test_overlap_is_known_for_simple_boxes() -> None:
@@ -175,13 +178,13 @@ def test_boxes_are_found_through_noise_and_specks() -> None:
     assert captions.overlap(found, found).tolist() == [1, 1, 0]
 
 
-def test_figures_tell_what_obeys_from_what_does_not(run: ganfold.Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A generator that paints what it is told scores like the reals; with captions swapped it falls to chance."""
+def test_metrics_tell_what_obeys_from_what_does_not(run: ganfold.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A generator that obeys scores like the real images; with captions swapped it falls to chance."""
     monkeypatch.setattr(captions, "STEPS", 60)
-    words = run.config["data"]["words"]
+    words = run.record.data.words
 
-    def paint(count: int, seed: int, giving: Any) -> np.ndarray:
-        fields = giving(torch.arange(count))
+    def paint(count: int, seed: int, conditioning: Any) -> np.ndarray:
+        fields = conditioning(torch.arange(count))
         images = np.full((count, 16, 16, 3), 220, np.uint8)
         for image, text, box in zip(images, fields["text"], fields["box"], strict=True):
             left, top, width, height = (int(n) for n in (box * 16).round())
@@ -189,9 +192,9 @@ def test_figures_tell_what_obeys_from_what_does_not(run: ganfold.Run, monkeypatc
             image[top : top + height, left : left + width] = COLOURS[colour]
         return images
 
-    untrained = {figure.name: figure for figure in captions.figures(run, 0, 36)}
+    untrained = {metric.name: metric for metric in captions.measure(run, 0, 36)}
     monkeypatch.setattr(run, "sample", paint)
-    obeying = {figure.name: figure for figure in captions.figures(run, 0, 36)}
+    obeying = {metric.name: metric for metric in captions.measure(run, 0, 36)}
     box, colour = "IoU with the box", "hair colour right, one of 3"
     assert list(obeying) == [box, colour]
     assert next(iter(obeying[box].values)) == "gawwn"
@@ -203,5 +206,7 @@ def test_figures_tell_what_obeys_from_what_does_not(run: ganfold.Run, monkeypatc
     assert untrained[box].values["gawwn"] < 0.8
 
 
-def test_evaluate_measures_the_task() -> None:
-    assert evaluation.TASKS["gawwn"] == "ganfold.tasks.captions"
+def test_evaluate_measures_the_task(run: ganfold.Run) -> None:
+    assert find("gawwn").task == "captions"
+    evaluation = ganfold.evaluate(run, features="pixels", progress=False)
+    assert evaluation.task[0].name == "IoU with the box"

@@ -9,10 +9,10 @@ from torch import nn
 
 from ganfold.data import load
 from ganfold.gans import find
-from ganfold.runs.run import about
+from ganfold.interface.settings import Settings
+from ganfold.runs.record import DataRecord, RunRecord
 from ganfold.training.average import Average
 from ganfold.training.ranks import Ranks
-from ganfold.training.settings import Settings
 from ganfold.training.trainer import make_trainer
 
 
@@ -68,6 +68,6 @@ def test_each_gan_has_its_own_unless_the_user_asks(
 ) -> None:
     images, settings = load(squares, held_out=0, progress=False), Settings(ema_kimg=asked)
     config = find(gan).config_class(batch=8, width=4)
-    record = {"gan": gan, "config": asdict(config), "settings": asdict(settings), "data": about(images)}
-    trainer = make_trainer(record, settings, images, torch.device("cpu"), Ranks("cpu"))
+    record = RunRecord(gan, asdict(config), settings, DataRecord.of(images))
+    trainer = make_trainer(record, find(gan), images, torch.device("cpu"), Ranks("cpu"))
     assert (trainer.averages["G"].half_life_images, trainer.averages["G"].share) == (1000 * kimg, share)

@@ -44,7 +44,7 @@ def trainer(name: str, images: ImageSet, parts: int) -> Trainer:
     config = kind.config_class(
         **{k: v for k, v in {"width": 4, "z_dim": 6, "augment": 0.5, "share": 1.0}.items() if k in known}
     )
-    images = replace(images, partner=None) if kind.wants(config) == "domains" else images
+    images = replace(images, partner=None) if kind.data_kind(config) == "domains" else images
     batches = Batches(images, seed=0, size=SIZE, ranks=ranks, device=cpu, flips=True)
     made = Trainer(
         kind(config, Shape(3, 16, 3, inputs=3, words=2)), batches, seed=0, device=cpu, ranks=ranks, ema_images=1000

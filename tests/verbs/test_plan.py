@@ -18,18 +18,18 @@ from ganfold import GanfoldError
 from ganfold.cli import main
 from ganfold.gans import find
 from ganfold.gans.contract import Shape
+from ganfold.training import planning, rules, trial
 from ganfold.training.trainer import Trainer
-from ganfold.verbs import plan as rules
 
 TINY: dict[str, Any] = {"width": 4, "batch": 8, "progress": False}
 
 
 @pytest.fixture(autouse=True)
 def _short_trial(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rules, "OFTEN", 3)
+    monkeypatch.setattr(trial, "OFTEN", 3)
 
 
-def values(plan: rules.Plan) -> dict[str, str]:
+def values(plan: planning.Plan) -> dict[str, str]:
     return {choice.name: choice.value for choice in plan.choices}
 
 
@@ -72,13 +72,13 @@ def test_pixels_exactly_like_their_neighbour_in_all_channels_are_counted() -> No
     random = np.random.default_rng(0)
     drawn = np.repeat(random.integers(0, 255, (4, 3, 16, 4), np.uint8), 4, axis=3)  # stripes of four pixels
     all_four = np.arange(4)
-    assert f"{rules.alike(drawn, all_four):.0%}" == "80%"
+    assert f"{rules.share_alike(drawn, all_four):.0%}" == "80%"
     grainy = drawn + random.integers(0, 2, drawn.shape, np.uint8)
-    assert rules.alike(grainy, all_four) < rules.DRAWN
+    assert rules.share_alike(grainy, all_four) < rules.DRAWN
     in_one_channel = drawn.copy()
     in_one_channel[:, 2] = grainy[:, 2]
-    assert f"{rules.alike(in_one_channel, all_four):.0%}" == "41%"
-    assert rules.alike(np.concatenate([grainy, drawn]), all_four) < 0.15  # the others do not count
+    assert f"{rules.share_alike(in_one_channel, all_four):.0%}" == "41%"
+    assert rules.share_alike(np.concatenate([grainy, drawn]), all_four) < 0.15  # the others do not count
 
 
 def test_drawings_are_flattened_and_plain_grounds_get_noise() -> None:
@@ -127,10 +127,9 @@ def test_what_a_step_costs_is_counted(squares: Path) -> None:
 
 @pytest.mark.parametrize("where", ["cpu", "cuda", "mps"])
 def test_what_is_chosen_is_there_and_has_its_size_options(where: str) -> None:
-    for minutes in (None, 5, 600):
-        name, why, sizes = rules.choose_gan(where, minutes, 32)
-        assert why
-        find(name).config_class(**{option: value for option, (value, _) in sizes.items()})
+    name, why, sizes = rules.choose_gan(where)
+    assert why
+    find(name).config_class(**{option: value for option, (value, _) in sizes.items()})
 
 
 def test_a_plan_chooses_all_with_reasons_and_writes_nothing(
@@ -214,14 +213,14 @@ def test_the_bare_command_again_goes_on_without_another_plan(
             os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(rules, "_trial", lambda *_: rules.Trial(100.0, 2**20, 1, "", 0))
+        patch.setattr(planning, "try_steps", lambda *_: trial.Trial(100.0, 2**20, 1, "", 0))
         patch.setattr(Trainer, "step", interrupted)
         assert main(words) == 130
     said = capsys.readouterr().out
     assert "budget       50 minutes" in said
     assert "Stopped by Ctrl-C" in said
     before = config(out)
-    monkeypatch.setattr("ganfold.verbs.train.plan", lambda *_, **__: pytest.fail("planned anew"))
+    monkeypatch.setattr("ganfold.training.planning.plan_training", lambda *_, **__: pytest.fail("planned anew"))
     assert main([*words, "--kimg", "0.4"]) == 0
     after = config(out)
     assert after["config"] == before["config"]

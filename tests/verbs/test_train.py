@@ -8,7 +8,7 @@ import os
 import shlex
 import signal
 from dataclasses import fields
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,10 @@ import ganfold
 from ganfold import GanfoldError
 from ganfold.cli import main
 from ganfold.gans import GANS, find
+from ganfold.interface.settings import Settings
 from ganfold.runs import checkpoint
 from ganfold.training.loop import _next_report
-from ganfold.training.options import command, split
-from ganfold.training.settings import Settings
+from ganfold.training.request import command_line, configured
 from ganfold.training.trainer import Trainer
 
 SMALL: dict[str, Any] = {
@@ -365,7 +365,7 @@ def test_bad_options_are_one_sentence_and_leave_nothing(
 
 
 def test_a_share_may_be_given_as_a_whole_number() -> None:
-    config, _ = split(find("dcgan"), "dcgan", {"augment": 0, "input_noise": 0, "lr": 1})
+    config, _ = configured(find("dcgan"), {"augment": 0, "input_noise": 0, "lr": 1})
     assert (config.augment, config.input_noise, config.lr) == (0, 0, 1)
 
 
@@ -397,14 +397,17 @@ def test_a_budget_of_kimg_minutes_or_the_default() -> None:
 
 
 def test_minutes_are_a_budget(squares: Path, tmp_path: Path) -> None:
-    small("gan", squares, tmp_path / "run", kimg=None, minutes=0.02)
+    ticks = count()
+    small("gan", squares, tmp_path / "run", kimg=None, minutes=1, clock=lambda: 0.5 * next(ticks))
     state = json.loads((tmp_path / "run" / "state.json").read_text())
     assert state["status"] == "done"
-    assert 0.02 <= state["minutes"] < 0.1
+    assert 1 <= state["minutes"] < 1.1  # by the clock that was given, which moves by half a second a look
 
 
 def test_the_recorded_command_repeats_the_call() -> None:
-    said = command("dcgan", "my photos", Path("r"), {"kimg": 5, "flips": True, "betas": (0.5, 0.9), "minutes": None})
+    said = command_line(
+        find("dcgan"), "my photos", Path("r"), {"kimg": 5, "flips": True, "betas": (0.5, 0.9), "minutes": None}
+    )
     assert said == "ganfold train dcgan --data 'my photos' --out r --kimg 5 --flips --betas 0.5 0.9"
 
 
@@ -412,7 +415,7 @@ def test_a_switch_that_is_on_by_default_can_be_turned_off(squares: Path, tmp_pat
     out = tmp_path / "run"
     run = ganfold.train("r3gan", squares, out, kimg=0.032, labels=False, norm=True, rescue=False, progress=False)
     assert not run.gan.conditional
-    words = shlex.split(run.config["command"])
+    words = shlex.split(run.record.command)
     assert {"--no-labels", "--no-rescue"} <= set(words)
     assert not {"--norm", "--no-norm", "--labels"} & set(words)
     assert main([*words[1:], "--kimg", "0.064"]) == 0

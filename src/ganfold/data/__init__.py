@@ -1,10 +1,12 @@
-"""Any pictures in, one memory-mapped array out; and what is wrong with which file."""
+"""Any images in, one memory-mapped array out; and what is wrong with which file."""
 
-from ganfold.data.imageset import BUNDLED, ImageSet, check, drawn, load, native
+from ganfold.data.imageset import ImageSet, drawn, load, native
 from ganfold.data.sets import load_as
 from ganfold.data.sheet import contact_sheet
 from ganfold.data.sources.decode import Fit
 from ganfold.data.sources.findings import Finding, Findings
+from ganfold.data.sources.lookup import BUNDLED
+from ganfold.data.sources.source import Listing, Source
 
 __all__ = [
     "BUNDLED",
@@ -12,7 +14,8 @@ __all__ = [
     "Findings",
     "Fit",
     "ImageSet",
-    "check",
+    "Listing",
+    "Source",
     "contact_sheet",
     "drawn",
     "load",

@@ -1,14 +1,14 @@
-"""The cache: prepared sets on disk, found by what they were made from.
+"""The cache: prepared sets on disk, found by the source and the settings that they were made from.
 
-    <cache>/index/<key>/            one state of one source under one set of settings
-        entry.json                  which content, and the findings
+    <cache>/index/<key>/            one state of one source with one set of settings
+        entry.json                  the fingerprint of its content, and the findings
         names.bin .npy              where image i came from
-        rows.bin .npy               its metadata, if any
-    <cache>/content/<fingerprint>/  images.npy, labels.npy, held_out.npy: the same for all sources that hold the same
-    <cache>/native/<key>.json       the resolution of the source itself
-    <cache>/building/               what is being made; an interrupted one is removed by the next run
+        rows.bin .npy               its metadata, if there are any
+    <cache>/content/<fingerprint>/  images.npy, labels.npy, held_out.npy: shared by all sources with this content
+    <cache>/native/<key>.json       the median shorter side of a source's images
+    <cache>/building/               what is being made; the next run removes what an interrupted one left
 
-Everything is made in `building` and renamed into place, so a reader sees a whole entry or none.
+Everything is made in `building` and renamed into place. A reader sees a whole entry or none.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from ganfold.data.sources.strings import Strings
 
 
 def default_cache() -> Path:
-    """`$GANFOLD_CACHE`, else `ganfold` in the user's cache folder."""
-    if given := os.environ.get("GANFOLD_CACHE"):
-        return Path(given)
+    """`$GANFOLD_CACHE`, or `ganfold` in the user's cache folder."""
+    if folder := os.environ.get("GANFOLD_CACHE"):
+        return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganfold"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The opened cache entry."""
+    """An opened cache entry."""
 
-    images: np.ndarray
-    labels: np.ndarray | None
-    held_out: np.ndarray
+    images: np.ndarray  # uint8 (N, C, H, W), a memory map
+    labels: np.ndarray | None  # int64 (N,), a memory map
+    held_out: np.ndarray  # int64, ascending: rows of `images`
     names: Strings
     rows: Strings | None
     fingerprint: str
@@ -51,7 +51,7 @@ class Prepared:
 
 
 def store(cache: Path, key: str, content: Path, index: Path) -> None:
-    """Put a finished content folder and its index folder in their places, as one entry."""
+    """Put a finished content folder and its index folder in their places."""
     _sync(content)
     _sync(index)
     entry = json.loads((index / "entry.json").read_text(encoding="utf-8"))
@@ -61,6 +61,7 @@ def store(cache: Path, key: str, content: Path, index: Path) -> None:
 
 
 def native_of(cache: Path, key: str) -> int | None:
+    """The median shorter side of a source's images in px; None if it is not known yet."""
     try:
         return int(json.loads((cache / "native" / f"{key}.json").read_text()))
     except (OSError, ValueError, TypeError):
@@ -68,7 +69,7 @@ def native_of(cache: Path, key: str) -> int | None:
 
 
 def find_entry(cache: Path, key: str) -> Prepared | None:
-    """The entry, or None if it is not there or damaged."""
+    """The entry; None if it is not there, or damaged."""
     index = cache / "index" / key
     try:
         entry = json.loads((index / "entry.json").read_text(encoding="utf-8"))
@@ -77,18 +78,18 @@ def find_entry(cache: Path, key: str) -> Prepared | None:
         rows = Strings(index / "rows") if (index / "rows.npy").exists() else None
         if content is None or len(names) != len(content[0]) or (rows and len(rows) != len(names)):
             return None
-        return Prepared(*content, names, rows, entry["fingerprint"], Findings.from_json(entry["findings"]))
+        return Prepared(*content, names, rows, entry["fingerprint"], Findings.from_dict(entry["findings"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 @contextmanager
 def building(cache: Path) -> Iterator[Path]:
-    """A folder to build in, locked while this process lives; the folders of dead ones are removed."""
+    """A folder to build in, locked while this process lives. Folders of dead processes are removed."""
     place = cache / "building"
     for lock in place.glob("*.lock"):
         with open(lock, "rb") as file:
-            if _locked(file.fileno()):  # nobody holds it any more
+            if _locked(file.fileno()):  # its process has ended
                 shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
                 lock.unlink(missing_ok=True)
     handle, name = tempfile.mkstemp(suffix=".lock", dir=place)
@@ -104,8 +105,8 @@ def building(cache: Path) -> Iterator[Path]:
 
 
 def _put(made: Path, place: Path, whole: Callable[[], bool]) -> None:
-    """Rename `made` to `place`; what stands there already is kept if it is whole, else replaced."""
-    for _ in range(10):  # another process may do the same at the same time
+    """Rename `made` to `place`. What is there already is kept if it is whole, and replaced if not."""
+    for _ in range(10):  # other processes may do the same at the same time
         if place.exists():
             if whole():
                 return
@@ -124,6 +125,7 @@ def _put(made: Path, place: Path, whole: Callable[[], bool]) -> None:
 
 
 def _content(folder: Path, entry: dict[str, Any]) -> tuple[np.ndarray, np.ndarray | None, np.ndarray] | None:
+    """Images, labels and held-out rows; None if a file is missing or damaged."""
     try:
         images = np.load(folder / "images.npy", mmap_mode="r")
         labels = np.load(folder / "labels.npy", mmap_mode="r") if entry["classes"] else None
@@ -141,6 +143,7 @@ def _sync(folder: Path) -> None:
 
 
 def _locked(handle: int) -> bool:
+    """Lock an open file; whether that was possible."""
     if sys.platform == "win32":
         return False
     import fcntl

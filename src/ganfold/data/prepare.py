@@ -1,4 +1,4 @@
-"""A source -> one uint8 array on disk: looked over, decoded, cleared of duplicates, split, stored."""
+"""From a source to one uint8 array on disk: looked at, decoded, freed of duplicates, split and stored."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +18,23 @@ import numpy as np
 
 from ganfold.data import work
 from ganfold.data.cache import Prepared, building, find_entry, native_of, store
-from ganfold.data.sources.decode import Fit, Seen, Shape
+from ganfold.data.sources.decode import Fit, TargetShape, Traits
 from ganfold.data.sources.findings import FEW, Finding, Findings, counted, shown
 from ganfold.data.sources.source import Listing, Source, key_of
 from ganfold.data.sources.strings import write_strings
 from ganfold.errors import GanfoldError
 from ganfold.files import unwritable, write_json
 
-FORMAT = 1  # raised whenever the same source would be prepared differently, so that old entries are not found
-BLOCK = 256  # images handed to a worker at once; fewer if their pixels take more than `BYTES`
+FORMAT = 1  # raise it when the same source would be prepared differently: old entries are then not found
+PORTION = 256  # images sent to a worker at once; fewer if their pixels take more than `BYTES`
 BYTES = 2**24
 HEADER = 128  # bytes before the pixels in images.npy
-LARGEST = 1024  # px
+LARGEST = 1024  # px: the highest resolution
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What the caller asked for."""
+class LoadOptions:
+    """How a source is to be prepared; see `ganfold.data.load`."""
 
     resolution: int | Callable[[int], int] | None
     channels: int | None
@@ -46,20 +46,28 @@ class Wanted:
 def prepare(
     source: Source,
     name: str,
-    wanted: Wanted,
+    options: LoadOptions,
     cache: Path,
     *,
     progress: bool = False,
     workers: int | None = None,
 ) -> Prepared:
-    """Find or make the cache entry. `workers`: child processes, 0 for none, None to let the work decide.
+    """Find the cache entry of a source, or make it.
+
+    Args:
+        source: what to prepare.
+        name: what the user calls it.
+        options: how to prepare it.
+        cache: the folder of the cache.
+        progress: show a bar, if stderr is a terminal.
+        workers: child processes; 0: none; None: it depends on the work.
 
     Raises:
-        GanfoldError: nothing is usable, the wish cannot be met, or the cache cannot be written.
+        GanfoldError: no image is usable, the resolution is out of range, or the cache cannot be written.
     """
     native = native_of(cache, source.key)
-    if native and (found := find_entry(cache, _key(source, wanted, native))):
-        return found
+    if native and (entry := find_entry(cache, _key(source, options, native))):
+        return entry
     try:
         for part in ("index", "content", "native", "building"):
             (cache / part).mkdir(parents=True, exist_ok=True)
@@ -69,7 +77,7 @@ def prepare(
             findings = Findings(source=name, found=len(listing.names), notes=listing.notes)
             if workers is None:
                 workers = _workers(len(listing.names), listing.size)
-            key = _Preparation(source, wanted, cache, folder, listing, findings, workers, progress).run()
+            key = _Preparation(source, options, cache, folder, listing, findings, workers, progress).run()
     except OSError as error:
         if isinstance(error.filename, str | os.PathLike) and not Path(error.filename).is_relative_to(cache):
             raise GanfoldError(f"cannot read {error.filename}: {error.strerror}") from error
@@ -84,12 +92,21 @@ def prepare(
     return made
 
 
+@dataclass(frozen=True)
+class _Pass:
+    """What one pass over M images has shown."""
+
+    traits: np.ndarray  # uint8 (M,)
+    sizes: np.ndarray  # uint32 (M, 2), width and height, after a look
+    digests: np.ndarray  # uint64 (M, 2), of the pixels, after decoding
+
+
 @dataclass
 class _Preparation:
-    """One preparation from listing to cache entry."""
+    """One preparation, from the listing to the cache entry."""
 
     source: Source
-    wanted: Wanted
+    options: LoadOptions
     cache: Path
     folder: Path  # to build in
     listing: Listing
@@ -98,65 +115,61 @@ class _Preparation:
     progress: bool
 
     def run(self) -> str:
-        listing, findings = self.listing, self.findings
+        """Prepare the source; returns the key of its entry."""
         faults: dict[int, str] = {}
-        usable = np.ones(len(listing.names), bool) if listing.labels is None else listing.labels >= 0
-        # First the headers alone: sizes and modes decide about the one shape that all get.
-        indices = np.flatnonzero(usable)
-        seen, sizes, _ = self._pass("Looking", indices, None, faults)
-        usable[list(faults)] = False
-        self._refuse_nothing(usable, faults)
-        looked = usable[indices]
-        shape = self._shape(sizes[looked], seen[looked])
-        # Then the pixels, straight into their place in the file.
-        indices, met = indices[looked], seen[looked]
-        sizes = sizes[looked]
+        # Headers first: the sizes and modes of all images decide the one shape that all get.
+        indices, headers = self._look(faults)
+        shape = self._choose_shape(headers)
+        # Then the pixels, straight to their place in the file.
         images = self.folder / "images.npy"
         self._reserve(images, len(indices), shape)
-        seen, _, digests = self._pass("Decoding", indices, shape, faults)
+        decoded = self._pass("Decoding", indices, shape, faults)
         good = np.array([i not in faults for i in indices.tolist()], bool) if faults else np.ones(len(indices), bool)
-        none = np.full(len(digests), -1, np.int64)
-        original = none if self.wanted.keep_duplicates else _duplicates(digests, good)
+        none = np.full(len(indices), -1, np.int64)
+        original = none if self.options.keep_duplicates else _originals(decoded.digests, good)
         kept = good & (original < 0)
         self._refuse_nothing(kept, faults)
-        names = listing.names
-        findings.skipped += listing.skipped
-        findings.skipped += [Finding(shown(names[i]), why) for i, why in sorted(faults.items())]
-        findings.skipped += [
-            Finding(
-                shown(names[indices[i]]),
-                f"duplicate: the same pixels as {shown(names[indices[original[i]]])}",
-            )
-            for i in np.flatnonzero(good & (original >= 0)).tolist()
-        ]
-        self._count(met[kept] | seen[kept], indices[kept], sizes[kept], shape)
+        self._report_skipped(indices, faults, original)
+        self._report_changes(headers.traits[kept] | decoded.traits[kept], indices[kept], headers.sizes[kept], shape)
         _compact(images, kept, shape)
-        return self._finish(images, indices, kept, original, digests[kept], shape)
+        labels, classes = _labels(self.listing, indices[kept])
+        self._report_classes(labels, classes, indices, original)
+        return self._store(images, indices[kept], decoded.digests[kept], labels, classes, shape)
 
-    def _pass(
-        self, what: str, indices: np.ndarray, shape: Shape | None, faults: dict[int, str]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What was seen (M,), the sizes (M, 2) and digests (M, 2) of the pictures `indices` (M,)."""
+    def _look(self, faults: dict[int, str]) -> tuple[np.ndarray, _Pass]:
+        """The images that have a label, if there are labels, and a good header; and what these headers say."""
+        labels = self.listing.labels
+        usable = np.ones(len(self.listing.names), bool) if labels is None else labels >= 0
+        indices = np.flatnonzero(usable)
+        headers = self._pass("Looking", indices, None, faults)
+        usable[list(faults)] = False
+        self._refuse_nothing(usable, faults)
+        good = usable[indices]
+        return indices[good], replace(headers, traits=headers.traits[good], sizes=headers.sizes[good])
+
+    def _pass(self, title: str, indices: np.ndarray, shape: TargetShape | None, faults: dict[int, str]) -> _Pass:
+        """Look at, or with a `shape` decode, the images with these numbers. Adds what is wrong to `faults`."""
         count = len(indices)
-        seen, sizes = np.zeros(count, np.uint8), np.zeros((count, 2), np.uint32)
-        digests = np.zeros((count, 2), np.uint64)
-        at_once = min(BLOCK, 1 + count // (8 * self.workers + 1))  # all workers get some of few large photos
+        done = _Pass(np.zeros(count, np.uint8), np.zeros((count, 2), np.uint32), np.zeros((count, 2), np.uint64))
+        at_once = min(PORTION, 1 + count // (8 * self.workers + 1))  # few large photos are shared by all workers
         target = self.folder / "images.npy" if shape else None
         if shape:
             at_once = max(1, min(at_once, BYTES // (shape.channels * shape.resolution**2)))
-        blocks = (
-            work.Block(self.listing.reader, slot, indices[slot : slot + at_once], shape, target, HEADER)
+        portions = (
+            work.Portion(self.listing.reader, slot, indices[slot : slot + at_once], shape, target, HEADER)
             for slot in range(0, count, at_once)
         )
-        with _bar(what, count, self.progress) as advance:
-            for done in work.run(blocks, self.workers):
-                part = slice(done.slot, done.slot + len(done.seen))
-                seen[part], sizes[part], digests[part] = done.seen, done.sizes, done.digests
-                faults.update({int(indices[done.slot + i]): why for i, why in done.faults.items()})
-                advance(len(done.seen))
-        return seen, sizes, digests
+        with _bar(title, count, self.progress) as advance:
+            for outcome in work.process_all(portions, self.workers):
+                part = slice(outcome.slot, outcome.slot + len(outcome.traits))
+                done.traits[part], done.sizes[part] = outcome.traits, outcome.sizes
+                done.digests[part] = outcome.digests
+                faults.update({int(indices[outcome.slot + i]): why for i, why in outcome.faults.items()})
+                advance(len(outcome.traits))
+        return done
 
     def _refuse_nothing(self, usable: np.ndarray, faults: dict[int, str]) -> None:
+        """Raise a GanfoldError with some reasons if no image is usable."""
         if usable.any():
             return
         if not self.listing.names and not self.listing.skipped:
@@ -167,26 +180,30 @@ class _Preparation:
         more = f", and {count - 3:,} more" if count > 3 else ""
         raise GanfoldError(f"{self.findings.source} holds no usable image ({'; '.join(named[:3])}{more})")
 
-    def _shape(self, sizes: np.ndarray, seen: np.ndarray) -> Shape:
-        """Resolution and channels, with the reason in the findings."""
-        wanted, findings = self.wanted, self.findings
-        shorter = sizes.min(1)
+    def _choose_shape(self, headers: _Pass) -> TargetShape:
+        """Resolution and channels. The findings say why."""
+        options, findings = self.options, self.findings
+        shorter = headers.sizes.min(1)
         median = int(np.sort(shorter)[len(shorter) // 2])
         findings.native = {"min": int(shorter.min()), "median": median, "max": int(shorter.max())}
         write_json(self.cache / "native" / f"{self.source.key}.json", median)
-        resolution, why = _resolution(wanted.resolution, median)
-        if wanted.channels:
-            channels, reason = wanted.channels, "as asked"
-        elif (seen & Seen.GREY).all():
+        resolution, why = _resolution(options.resolution, median)
+        if options.channels:
+            channels, reason = options.channels, "as asked"
+        elif (headers.traits & Traits.GREY).all():
             channels, reason = 1, "all images are grey"
         else:
             channels, reason = 3, "there are colours"
         findings.resolution, findings.channels = resolution, channels
         findings.choice = f"{resolution} px: {why}; {channels} channel{'s' * (channels > 1)}: {reason}"
-        return Shape(resolution, channels, wanted.fit)
+        return TargetShape(resolution, channels, options.fit)
 
-    def _reserve(self, images: Path, count: int, shape: Shape) -> None:
-        """An images.npy of the final length, and the certainty that the disk can hold it."""
+    def _reserve(self, images: Path, count: int, shape: TargetShape) -> None:
+        """Begin images.npy.
+
+        Raises:
+            GanfoldError: the disk cannot hold it.
+        """
         need, free = count * shape.channels * shape.resolution**2, shutil.disk_usage(self.folder).free
         if need > free:
             raise GanfoldError(
@@ -196,56 +213,69 @@ class _Preparation:
         with open(images, "wb") as file:
             file.write(_header(count, shape))
 
-    def _count(self, seen: np.ndarray, indices: np.ndarray, sizes: np.ndarray, shape: Shape) -> None:
+    def _report_skipped(self, indices: np.ndarray, faults: dict[int, str], original: np.ndarray) -> None:
+        """Name the files that are not used."""
+        skipped, names = self.findings.skipped, self.listing.names
+        skipped += self.listing.skipped
+        skipped += [Finding(shown(names[i]), why) for i, why in sorted(faults.items())]
+        for i in np.flatnonzero(original >= 0).tolist():
+            first = shown(names[indices[original[i]]])
+            skipped.append(Finding(shown(names[indices[i]]), f"duplicate: the same pixels as {first}"))
+
+    def _report_changes(self, traits: np.ndarray, indices: np.ndarray, sizes: np.ndarray, shape: TargetShape) -> None:
         """Say what was done to the used images."""
         findings, names = self.findings, self.listing.names
         side = sizes.max(1) if shape.fit == "pad" else sizes.min(1)
-        said = {
+        changes = {
             f"smaller than {shape.resolution} px and enlarged, so they are blurred": side < shape.resolution,
-            "turned upright by their EXIF orientation": seen & Seen.TURNED,
-            "of 16 or more bits a value brought to 8": seen & Seen.DEEP,
-            "converted from CMYK": seen & Seen.CMYK,
+            "turned upright by their EXIF orientation": traits & Traits.TURNED,
+            "of 16 or more bits a value brought to 8": traits & Traits.DEEP,
+            "converted from CMYK": traits & Traits.CMYK,
         }
         if shape.channels != 4:
-            said["with transparency laid on white (4 channels keep it)"] = seen & Seen.TRANSPARENT
+            changes["with transparency laid on white (4 channels keep it)"] = traits & Traits.TRANSPARENT
         if shape.channels == 1:
-            said["in colour made grey"] = (seen & Seen.GREY) == 0
+            changes["in colour made grey"] = (traits & Traits.GREY) == 0
         if shape.fit != "stretch":
-            done = "cropped to the middle square" if shape.fit == "crop" else "padded to a square"
-            said[f"not square, {done}"] = sizes[:, 0] != sizes[:, 1]
-        findings.converted = {what: n for what, where in said.items() if (n := int(np.count_nonzero(where)))}
-        for flag, why in (
-            (Seen.FRAMES, "animation: its first frame is used"),
-            (Seen.PAGES, "several pages: the first is used"),
-            (Seen.STRETCHED, "values out of any usual range: its darkest is made black, its brightest white"),
+            how = "cropped to the middle square" if shape.fit == "crop" else "padded to a square"
+            changes[f"not square, {how}"] = sizes[:, 0] != sizes[:, 1]
+        findings.converted = {what: n for what, where in changes.items() if (n := int(np.count_nonzero(where)))}
+        for trait, why in (
+            (Traits.FRAMES, "animation: its first frame is used"),
+            (Traits.PAGES, "several pages: the first is used"),
+            (Traits.STRETCHED, "values out of any usual range: its darkest is made black, its brightest white"),
         ):
-            findings.repaired += [Finding(shown(names[i]), why) for i in indices[(seen & flag) > 0].tolist()]
+            findings.repaired += [Finding(shown(names[i]), why) for i in indices[(traits & trait) > 0].tolist()]
 
-    def _finish(
+    def _report_classes(
+        self, labels: np.ndarray | None, classes: tuple[str, ...], indices: np.ndarray, original: np.ndarray
+    ) -> None:
+        """Count the classes, and warn of lost ones and of duplicates in two classes."""
+        listing, findings = self.listing, self.findings
+        if labels is None or listing.labels is None:
+            return
+        findings.classes = dict(zip(classes, np.bincount(labels, minlength=len(classes)).tolist(), strict=True))
+        if lost := set(listing.classes) - set(classes):
+            findings.warnings.append(f"no image of the class {', '.join(sorted(lost))} is usable")
+        again = np.flatnonzero(original >= 0)
+        clash = listing.labels[indices[again]] != listing.labels[indices[original[again]]]
+        if clash.any():
+            at = again[clash][0]
+            pair = f"{shown(listing.names[indices[at]])} and {shown(listing.names[indices[original[at]]])}"
+            findings.warnings.append(f"{counted(int(clash.sum()), 'duplicate')} in different classes, such as {pair}")
+
+    def _store(
         self,
         images: Path,
-        indices: np.ndarray,
-        kept: np.ndarray,
-        original: np.ndarray,
+        used: np.ndarray,
         digests: np.ndarray,
-        shape: Shape,
+        labels: np.ndarray | None,
+        classes: tuple[str, ...],
+        shape: TargetShape,
     ) -> str:
-        """Labels, held-out part, fingerprint, findings; then the renames that make it all visible."""
-        listing, findings, used = self.listing, self.findings, indices[kept]
-        labels, classes = _labels(listing, used)
-        if labels is not None and listing.labels is not None:
-            findings.classes = dict(zip(classes, np.bincount(labels, minlength=len(classes)).tolist(), strict=True))
-            if lost := set(listing.classes) - set(classes):
-                findings.warnings.append(f"no image of the class {', '.join(sorted(lost))} is usable")
-            again = np.flatnonzero(original >= 0)
-            clash = listing.labels[indices[again]] != listing.labels[indices[original[again]]]
-            if clash.any():
-                at = again[clash][0]
-                pair = f"{shown(listing.names[indices[at]])} and {shown(listing.names[indices[original[at]]])}"
-                findings.warnings.append(
-                    f"{counted(int(clash.sum()), 'duplicate')} in different classes, such as {pair}"
-                )
-        held_out = _held_out(digests, labels, self.wanted.held_out)
+        """Write all files of the entry, then rename them into the cache; returns the key of the entry."""
+        listing, findings = self.listing, self.findings
+        held_out = _held_out(digests, labels, self.options.held_out)
         findings.used, findings.held_out = len(used), len(held_out)
         findings.warn()
         content, index = self.folder / "content", self.folder / "index"
@@ -263,42 +293,44 @@ class _Preparation:
             "fingerprint": fingerprint,
             "images": [len(used), shape.channels, shape.resolution, shape.resolution],
             "classes": list(classes),
-            "findings": findings.to_json(),
+            "findings": findings.to_dict(),
         }
         (index / "entry.json").write_text(json.dumps(entry), encoding="utf-8")
-        key = _key(self.source, self.wanted, findings.native["median"])
+        key = _key(self.source, self.options, findings.native["median"])
         store(self.cache, key, content, index)
         return key
 
 
 def _workers(count: int, size: int) -> int:
-    """As many processes as cores, if the work outweighs the half second that they take to start."""
+    """One process for each core, if the work outweighs the half second that they take to start; 0 if not."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return cores if cores > 1 and (count > 20_000 or size > 2**26) else 0
 
 
-def _resolution(wanted: int | Callable[[int], int] | None, native: int) -> tuple[int, str]:
-    if wanted is None:
+def _resolution(requested: int | Callable[[int], int] | None, native: int) -> tuple[int, str]:
+    """The resolution, and why it is this one."""
+    if requested is None:
         if native > LARGEST:
             return LARGEST, f"the median shorter side is {native:,}, and {LARGEST:,} is the most"
         return native, f"the median shorter side is {native}"
-    if not callable(wanted):
-        return wanted, f"as asked; the median shorter side is {native:,}"
-    resolution = wanted(native)
+    if not callable(requested):
+        return requested, f"as asked; the median shorter side is {native:,}"
+    resolution = requested(native)
     check_resolution(resolution)
-    made = "makes it" if resolution == native else f"makes {resolution}"
-    return resolution, f"the median shorter side is {native:,} and the network {made}"
+    makes = "makes it" if resolution == native else f"makes {resolution}"
+    return resolution, f"the median shorter side is {native:,} and the network {makes}"
 
 
 def check_resolution(resolution: int) -> None:
+    """Raise GanfoldError if the resolution is out of range."""
     if not 8 <= resolution <= LARGEST:
         raise GanfoldError(f"resolution {resolution} is out of range: 8 to {LARGEST:,} px")
 
 
-def _duplicates(digests: np.ndarray, good: np.ndarray) -> np.ndarray:
-    """For each picture the position of the first with the same digest, -1 for that first itself."""
+def _originals(digests: np.ndarray, good: np.ndarray) -> np.ndarray:
+    """int64 (N,): for each duplicate the place of the first image with its digest, and -1 for all other images."""
     original = np.full(len(digests), -1, np.int64)
-    order = np.lexsort((digests[:, 1], digests[:, 0]))  # stable: within equals, first come first
+    order = np.lexsort((digests[:, 1], digests[:, 0]))  # a stable sort: equal digests keep their order
     order = order[good[order]]
     new = np.ones(len(order), bool)
     new[1:] = (digests[order[1:]] != digests[order[:-1]]).any(1)
@@ -308,47 +340,49 @@ def _duplicates(digests: np.ndarray, good: np.ndarray) -> np.ndarray:
 
 
 def _labels(listing: Listing, used: np.ndarray) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Labels of the used images, numbered over the classes that have any; one class is as good as none."""
+    """Labels of the used images, int64 (N,), and the classes that are left; no labels if there is only one class."""
     if listing.labels is None or not listing.classes:
         return None, ()
-    there, labels = np.unique(listing.labels[used], return_inverse=True)
-    if len(there) < 2:
+    left, labels = np.unique(listing.labels[used], return_inverse=True)
+    if len(left) < 2:
         return None, ()
-    return labels.astype(np.int64), tuple(listing.classes[i] for i in there.tolist())
+    return labels.astype(np.int64), tuple(listing.classes[i] for i in left.tolist())
 
 
 def _held_out(digests: np.ndarray, labels: np.ndarray | None, fraction: float | None) -> np.ndarray:
-    """The images with the smallest pixel digests: they follow from the content alone, not from names or order.
+    """The images to hold out, int64, ascending: those with the smallest digests of their pixels.
 
-    Each class keeps its image with the largest digest, so that none leaves training altogether.
+    The choice follows from the content alone, not from names or order. Of each class the image with the largest digest
+    stays in training: no class leaves training altogether.
     """
     count = len(digests)
-    usual = 0 if count < FEW else min(round(0.1 * count), 5000)
-    many = usual if fraction is None else round(fraction * count)
+    default = 0 if count < FEW else min(round(0.1 * count), 5000)
+    number = default if fraction is None else round(fraction * count)
     order = np.lexsort((digests[:, 1], digests[:, 0]))
     groups = np.zeros(count, np.int64) if labels is None else labels
     _, last = np.unique(groups[order][::-1], return_index=True)
     free = np.ones(count, bool)
     free[count - 1 - last] = False
-    return np.sort(order[free][:many])
+    return np.sort(order[free][:number])
 
 
 def _row_texts(path: Path, places: np.ndarray, used: np.ndarray) -> Iterator[str]:
+    """The metadata of the used images; see `Listing.rows`."""
     with open(path, "rb") as file:
         for start, length in places[used].tolist():
             file.seek(start)
             yield file.read(length).decode("utf-8", "surrogatepass") if length else "{}"
 
 
-def _header(count: int, shape: Shape) -> bytes:
-    """The .npy header of `count` images, always `HEADER` bytes, so that the count may change later."""
+def _header(count: int, shape: TargetShape) -> bytes:
+    """The .npy header of `count` images. It always has `HEADER` bytes, because the count is corrected later."""
     size = (count, shape.channels, shape.resolution, shape.resolution)
     text = repr({"descr": "|u1", "fortran_order": False, "shape": size}).encode()
     return b"\x93NUMPY\x01\x00" + (HEADER - 10).to_bytes(2, "little") + text.ljust(HEADER - 11) + b"\n"
 
 
-def _compact(images: Path, kept: np.ndarray, shape: Shape) -> None:
-    """Move the kept images up over the gaps, in place: a row never moves down, so none is overwritten unread."""
+def _compact(images: Path, kept: np.ndarray, shape: TargetShape) -> None:
+    """Move the kept images up over the gaps, in place. Images only move up: none is overwritten before it is read."""
     with open(images, "r+b", buffering=0) as file:
         size = shape.channels * shape.resolution**2
         if not kept.all():
@@ -364,6 +398,7 @@ def _compact(images: Path, kept: np.ndarray, shape: Shape) -> None:
 
 
 def _fingerprint(content: Path, classes: tuple[str, ...]) -> str:
+    """The digest of class names, pixels, labels and held-out rows."""
     digest = hashlib.blake2b(repr(classes).encode(), digest_size=16)
     for name in ("images.npy", "labels.npy", "held_out.npy"):
         if (content / name).exists():
@@ -373,16 +408,18 @@ def _fingerprint(content: Path, classes: tuple[str, ...]) -> str:
     return digest.hexdigest()
 
 
-def _key(source: Source, wanted: Wanted, native: int) -> str:
-    asked = wanted.resolution if isinstance(wanted.resolution, int) else None
-    resolution = asked or _resolution(wanted.resolution, native)
-    asked_of = (resolution, wanted.channels, wanted.fit, wanted.held_out, wanted.keep_duplicates)
-    return key_of("entry", source.key, FORMAT, *asked_of)
+def _key(source: Source, options: LoadOptions, native: int) -> str:
+    """The key of an entry: all that decides its content."""
+    resolution: Any = options.resolution
+    if not isinstance(resolution, int):
+        resolution = _resolution(resolution, native)
+    values = (resolution, options.channels, options.fit, options.held_out, options.keep_duplicates)
+    return key_of("entry", source.key, FORMAT, *values)
 
 
 @contextmanager
-def _bar(what: str, count: int, shown: bool) -> Iterator[Callable[[int], Any]]:
-    """A progress bar on stderr, if a person is watching."""
+def _bar(title: str, count: int, shown: bool) -> Iterator[Callable[[int], Any]]:
+    """A progress bar on stderr, if that is a terminal; yields a function that advances it."""
     if not shown or not sys.stderr.isatty():
         yield lambda _: None
         return
@@ -391,5 +428,5 @@ def _bar(what: str, count: int, shown: bool) -> Iterator[Callable[[int], Any]]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=count)
+        task = progress.add_task(title, total=count)
         yield lambda n: progress.advance(task, n)

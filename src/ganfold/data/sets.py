@@ -8,80 +8,81 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ganfold.data.captions import captions
-from ganfold.data.imageset import ImageSet, find, load
+from ganfold.data.captions import captions_of
+from ganfold.data.imageset import ImageSet, load
 from ganfold.data.sources.findings import Finding
+from ganfold.data.sources.lookup import find_source
 from ganfold.data.sources.pairs import halves
 from ganfold.errors import GanfoldError
 
 
 def load_as(
-    wants: Literal["images", "pairs", "domains", "captions"],
+    data_kind: Literal["images", "pairs", "domains", "captions"],
     source: str | Path,
     target: str | Path | None = None,
     *,
     words: tuple[str, ...] | None = None,
-    **how: Any,
+    **options: Any,
 ) -> ImageSet:
-    """The pictures of `source` with all that a GAN `wants`.
+    """Load images with all that a kind of GAN needs of them.
 
     Args:
-        wants: "images": see `load`. "pairs": the targets, `inputs` and `partner`. "domains": the pictures of `target`,
-            and those of `source` as `inputs`. "captions": `captions` from the metadata.
-        source, target: as for `load`.
-        words: the vocabulary of captions [every word that comes].
-        how: what else `load` takes.
+        data_kind: "images": as `load` does. "pairs": the targets, with `inputs` and `partner`. "domains": the images of
+            `target`, with those of `source` as `inputs`. "captions": the images with `captions` from their metadata.
+        source, target: as for `load`; `target` is for "domains" alone.
+        words: the vocabulary of the captions [every word in them].
+        options: further arguments of `load`.
 
     Raises:
-        GanfoldError: what is wanted is not there.
+        GanfoldError: the source does not hold what this kind needs, or `load` fails.
     """
-    if wants == "pairs":
-        return _pairs(source, how)
-    if wants == "domains":
+    if data_kind == "pairs":
+        return _pairs(source, options)
+    if data_kind == "domains":
         if not target:
             raise GanfoldError(
                 f"two kinds of images are needed: {source} by --data, and what to make of them by --target"
             )
-        targets = load(target, **how)
-        return replace(targets, inputs=load(source, **(how | {"resolution": targets.resolution})))
-    images = load(source, **how)
-    return _captioned(images, words, how.get("fit", "crop")) if wants == "captions" else images
+        targets = load(target, **options)
+        return replace(targets, inputs=load(source, **(options | {"resolution": targets.resolution})))
+    images = load(source, **options)
+    return _captioned(images, words, options.get("fit", "crop")) if data_kind == "captions" else images
 
 
-def _pairs(source: str | Path, how: dict[str, Any]) -> ImageSet:
-    inputs_source, targets_source = halves(find(source), str(source))
-    how = how | {"keep_duplicates": True}
-    targets = load(targets_source, name=str(source), **how)
-    inputs = load(inputs_source, name=str(source), **(how | {"resolution": targets.resolution}))
-    place = {name: row for row, name in enumerate(inputs.names)}
-    partner = np.array([place.get(name, -1) for name in targets.names])
+def _pairs(source: str | Path, options: dict[str, Any]) -> ImageSet:
+    inputs_source, targets_source = halves(find_source(source), str(source))
+    options = options | {"keep_duplicates": True}  # equal targets may have different inputs
+    targets = load(targets_source, name=str(source), **options)
+    inputs = load(inputs_source, name=str(source), **(options | {"resolution": targets.resolution}))
+    row_of = {name: row for row, name in enumerate(inputs.names)}
+    partner = np.array([row_of.get(name, -1) for name in targets.names])
     alone = dict.fromkeys(np.flatnonzero(partner < 0).tolist(), "its partner is unusable")
     return replace(_without(targets, alone), inputs=inputs, partner=partner)
 
 
 def _captioned(images: ImageSet, words: tuple[str, ...] | None, fit: str) -> ImageSet:
-    found, wrong = captions(images.attributes, images.source, images.names, words)
+    captions, faults = captions_of(images.attributes, images.source, images.names, words)
     cropped = sum(count for what, count in images.findings.converted.items() if what.startswith("not square"))
     if cropped and fit != "stretch":
         raise GanfoldError(
             f"{cropped:,} images of {images.source} are not square, and their boxes are shares of the whole image: "
             "give --fit stretch"
         )
-    return replace(_without(images, wrong), captions=found)
+    return replace(_without(images, faults), captions=captions)
 
 
-def _without(images: ImageSet, wrong: dict[int, str]) -> ImageSet:
-    """The set with these images neither trained on nor held out, and named."""
-    if not wrong:
+def _without(images: ImageSet, faults: dict[int, str]) -> ImageSet:
+    """The set with the faulty images neither trained on nor held out; its findings name them."""
+    if not faults:
         return images
     findings = replace(
         images.findings,
-        used=images.findings.used - len(wrong),
-        skipped=images.findings.skipped + [Finding(images.names[row], why) for row, why in wrong.items()],
+        used=images.findings.used - len(faults),
+        skipped=images.findings.skipped + [Finding(images.names[row], why) for row, why in faults.items()],
     )
-    rows = np.array(list(wrong))
+    rows = np.array(list(faults))
     train, held_out = (np.setdiff1d(part, rows) for part in (images.train, images.held_out))
     if not len(train):
-        raise GanfoldError(f"{images.source} holds no usable image ({images.names[rows[0]]}: {wrong[int(rows[0])]})")
+        raise GanfoldError(f"{images.source} holds no usable image ({images.names[rows[0]]}: {faults[int(rows[0])]})")
     findings.held_out = len(held_out)
     return replace(images, train=train, held_out=held_out, findings=findings)

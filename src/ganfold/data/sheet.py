@@ -1,4 +1,4 @@
-"""The contact sheet: a glance at what a set holds."""
+"""The contact sheet: one image that shows many of a set."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from ganfold.data.imageset import ImageSet
 
 _GAP = 2  # px between tiles
-_ROWS = 12  # classes at most, the largest first
+_ROWS = 12  # classes at most: the largest
 
 
-def contact_sheet(images: ImageSet, path: Path, count: int = 64) -> None:
-    """Write a PNG of about `count` training images, the same ones each time; one row a class where there are any.
+def contact_sheet(images: ImageSet, path: str | Path, count: int = 64) -> None:
+    """Write a PNG of about `count` training images. They are always the same; each class has a row.
 
     Raises:
         GanfoldError: it cannot be written.
@@ -56,5 +56,5 @@ def _tile(pixels: np.ndarray, side: int) -> Image.Image:
     tile = Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
     if tile.mode == "RGBA":
         tile = Image.alpha_composite(Image.new("RGBA", tile.size, "white"), tile)
-    enlarge = side > tile.width  # pixels stay pixels
-    return tile.convert("RGB").resize((side, side), Image.Resampling.NEAREST if enlarge else Image.Resampling.LANCZOS)
+    enlarged = side > tile.width  # then show the pixels as they are
+    return tile.convert("RGB").resize((side, side), Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS)

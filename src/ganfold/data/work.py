@@ -1,8 +1,8 @@
-"""Decoding on all cores: blocks of pictures handed to plain child processes.
+"""Decoding on all cores: portions of images are sent to child processes.
 
-Threads gain nothing on small pictures (most of the time is Python's, under its lock). `multiprocessing` would
-start the user's script anew in each child, torch and all, and fail for scripts without a main guard; so the
-children are started here: `python -c`, a pickled question in, a pickled answer out.
+Threads gain nothing on small images: Python holds its lock most of the time. `multiprocessing` would run the user's
+script again in each child, import torch there, and fail for scripts without a main guard. Here a child is
+`python -c`, which reads pickled portions and writes pickled outcomes.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import queue
 import signal
 import subprocess
 import sys
-import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -25,140 +24,166 @@ from typing import Any
 import numpy as np
 
 from ganfold.data.sources import decode
-from ganfold.data.sources.decode import Shape, Unusable
+from ganfold.data.sources.decode import TargetShape, Unusable
 from ganfold.data.sources.readers import Reader
 
 
 @dataclass(frozen=True)
-class Block:
-    """Pictures to look at (`target` None) or to convert into `target`."""
+class Portion:
+    """Some images of a pass, to look at (`shape` None) or to convert into the file `target`."""
 
     reader: Reader
-    slot: int  # position of the first among all pictures of this pass
-    indices: np.ndarray  # their numbers for the reader
-    shape: Shape | None = None
+    slot: int  # the place of the first among all images of the pass
+    indices: np.ndarray  # int64 (n,): their numbers for the reader
+    shape: TargetShape | None = None
     target: Path | None = None
-    start: int = 0  # byte of `target` where slot 0 lies
-    crashed: bool = False  # it killed a process before: do not try again
+    start: int = 0  # byte of `target` where the pixels of slot 0 lie
+    crashed: bool = False  # this image has killed a child: do not open it again
 
 
 @dataclass(frozen=True)
-class Done:
-    """What came of a block: `sizes` (n, 2) of a look, `digests` (n, 2) of a conversion, faults by position."""
+class Outcome:
+    """What came of a portion of n images."""
 
     slot: int
-    seen: np.ndarray
-    sizes: np.ndarray
-    digests: np.ndarray
-    faults: dict[int, str]
+    traits: np.ndarray  # uint8 (n,)
+    sizes: np.ndarray  # uint32 (n, 2), width and height, after a look
+    digests: np.ndarray  # uint64 (n, 2), of the pixels, after a conversion
+    faults: dict[int, str]  # what is wrong, by the place in the portion
 
 
-def work(block: Block) -> Done:
-    """Do one block. Only writing to `target` may raise: whatever is wrong with a picture is its own fault."""
-    count = len(block.indices)
-    done = Done(
-        block.slot,
-        np.zeros(count, np.uint8),
-        np.zeros((count, 2), np.uint32),
-        np.zeros((count, 2), np.uint64),
-        {},
+def process(portion: Portion) -> Outcome:
+    """Look at or convert the images of a portion. Whatever is wrong with an image becomes a fault of that image.
+
+    Raises:
+        OSError: `target` cannot be written.
+    """
+    count, shape = len(portion.indices), portion.shape
+    outcome = Outcome(
+        portion.slot, np.zeros(count, np.uint8), np.zeros((count, 2), np.uint32), np.zeros((count, 2), np.uint64), {}
     )
-    shape = block.shape
     pixels = np.zeros((count, shape.channels, shape.resolution, shape.resolution) if shape else (0,), np.uint8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for i, index in enumerate(block.indices.tolist()):
+        for i, index in enumerate(portion.indices.tolist()):
             try:
-                if block.crashed:
+                if portion.crashed:
                     raise Unusable("damaged: it crashes the decoder")
-                raw = block.reader.read(index)
+                raw = portion.reader.read(index)
                 if shape is None:
-                    *size, seen = decode.look(raw)
-                    done.sizes[i] = size
+                    *size, traits = decode.look(raw)
+                    outcome.sizes[i] = size
                 else:
-                    pixels[i], digest, seen = decode.convert(raw, shape)
-                    done.digests[i] = np.frombuffer(digest, np.uint64)
-                done.seen[i] = seen
+                    pixels[i], digest, traits = decode.convert(raw, shape)
+                    outcome.digests[i] = np.frombuffer(digest, np.uint64)
+                outcome.traits[i] = traits
             except Unusable as error:
-                done.faults[i] = str(error)
-            except Exception as error:  # the reader's file vanished, or memory ran out
-                done.faults[i] = f"unreadable: {str(error)[:120] or type(error).__name__}"
-    if shape and block.target:
-        with open(block.target, "r+b", buffering=0) as file:  # not a memory map: a full disk would kill us there
-            file.seek(block.start + block.slot * pixels[0].size)
-            left = memoryview(pixels.data).cast("B")
-            while left:
-                left = left[file.write(left) :]
-    return done
+                outcome.faults[i] = str(error)
+            except Exception as error:  # the reader's file has vanished, memory has run out, ...
+                outcome.faults[i] = f"unreadable: {str(error)[:120] or type(error).__name__}"
+    if shape and portion.target:
+        _write(portion.target, portion.start + portion.slot * pixels[0].size, pixels)
+    return outcome
 
 
-def run(blocks: Iterable[Block], workers: int) -> Iterator[Done]:
-    """Do all blocks, in any order: in this process if `workers` is 0, else in as many child processes."""
+def _write(target: Path, place: int, pixels: np.ndarray) -> None:
+    with open(target, "r+b", buffering=0) as file:  # not a memory map: there a full disk kills the process
+        file.seek(place)
+        left = memoryview(pixels.data).cast("B")
+        while left:
+            left = left[file.write(left) :]
+
+
+def process_all(portions: Iterable[Portion], workers: int) -> Iterator[Outcome]:
+    """Process all portions, in any order: in this process if `workers` is 0, or in that many child processes."""
     if not workers:
-        yield from map(work, blocks)
+        yield from map(process, portions)
         return
-    idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
-    started: list[subprocess.Popen[bytes]] = []
-    lock = threading.Lock()
+    children = _Children()
+    try:
+        if children.start(workers):
+            yield from _concurrently(children.process, portions, workers)
+        else:  # no Python interpreter can be started
+            yield from map(process, portions)
+    finally:
+        children.end()
 
-    def start() -> subprocess.Popen[bytes]:
-        process = _start()
-        with lock:
-            started.append(process)
-        return process
 
-    def ask(block: Block) -> list[Done]:
-        process = idle.get()
+def _concurrently(
+    work: Callable[[Portion], list[Outcome]], portions: Iterable[Portion], workers: int
+) -> Iterator[Outcome]:
+    """Call `work` in as many threads. At most two portions for each thread are taken ahead."""
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: set[Future[list[Outcome]]] = set()
         try:
-            answer = _ask(process, block)
-        except (
-            EOFError,
-            OSError,
-            pickle.UnpicklingError,
-        ):  # it died: find the picture that kills it, leave it out
-            process.kill()
-            successor = start()
-            _greeted(successor)
-            idle.put(successor)
-            if len(block.indices) == 1:
-                return [work(replace(block, crashed=True))]
-            half = len(block.indices) // 2
-            one = replace(block, indices=block.indices[:half])
-            return ask(one) + ask(replace(block, slot=block.slot + half, indices=block.indices[half:]))
-        idle.put(process)
+            for portion in portions:
+                waiting.add(pool.submit(work, portion))
+                if len(waiting) >= 2 * workers:
+                    ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    for future in ready:
+                        yield from future.result()
+            for future in waiting:
+                yield from future.result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+class _Children:
+    """Child processes, each with one portion at a time. Several threads may use them."""
+
+    def __init__(self) -> None:
+        self._idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, count: int) -> bool:
+        """Start so many; whether all of them answer."""
+        children = [self._start_one() for _ in range(count)]
+        for child in children:
+            self._idle.put(child)
+        return all(_is_ready(child) for child in children)
+
+    def process(self, portion: Portion) -> list[Outcome]:
+        """Have an idle child process the portion.
+
+        If the child dies, the portion is halved until the image that kills it is alone, and that image is left out.
+        """
+        child = self._idle.get()
+        try:
+            answer = _ask(child, portion)
+        except (EOFError, OSError, pickle.UnpicklingError):
+            self._replace(child)
+            if len(portion.indices) == 1:
+                return [process(replace(portion, crashed=True))]
+            half = len(portion.indices) // 2
+            first = replace(portion, indices=portion.indices[:half])
+            second = replace(portion, slot=portion.slot + half, indices=portion.indices[half:])
+            return self.process(first) + self.process(second)
+        self._idle.put(child)
         if isinstance(answer, Exception):
             raise answer
         return [answer]
 
-    try:
-        first = [start() for _ in range(workers)]
-        if not all(_greeted(process) for process in first):  # there is no interpreter that we could start
-            yield from map(work, blocks)
-            return
-        for process in first:
-            idle.put(process)
-        with ThreadPoolExecutor(workers) as pool:
-            waiting: set[Future[list[Done]]] = set()
-            try:
-                for block in blocks:
-                    waiting.add(pool.submit(ask, block))
-                    if len(waiting) >= 2 * workers:
-                        ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                        for future in ready:
-                            yield from future.result()
-                for future in waiting:
-                    yield from future.result()
-            finally:
-                for future in waiting:
-                    future.cancel()
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
+    def end(self) -> None:
+        """Kill all, and wait until they are gone."""
+        for child in self._started:
+            child.kill()
+            child.wait()
+            for pipe in (child.stdin, child.stdout):
                 if pipe:
-                    with suppress(OSError):  # what was meant for a dead one cannot be flushed
+                    with suppress(OSError):  # a pipe to a dead process cannot be flushed
                         pipe.close()
+
+    def _start_one(self) -> subprocess.Popen[bytes]:
+        child = _start()
+        self._started.append(child)
+        return child
+
+    def _replace(self, dead: subprocess.Popen[bytes]) -> None:
+        dead.kill()
+        successor = self._start_one()
+        _is_ready(successor)
+        self._idle.put(successor)
 
 
 def _start() -> subprocess.Popen[bytes]:
@@ -166,37 +191,39 @@ def _start() -> subprocess.Popen[bytes]:
         [sys.executable, "-c", "from ganfold.data.work import _serve; _serve()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # what codecs print of their own accord
+        stderr=subprocess.DEVNULL,  # some codecs print there
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
 
 
-def _greeted(process: subprocess.Popen[bytes]) -> bool:
-    return bool(process.stdout and process.stdout.read(1))
+def _is_ready(child: subprocess.Popen[bytes]) -> bool:
+    """Wait for the byte that a child sends when it has started; False if it has died."""
+    return bool(child.stdout and child.stdout.read(1))
 
 
-def _ask(process: subprocess.Popen[bytes], block: Block) -> Any:
-    assert process.stdin
-    assert process.stdout
-    pickle.dump(block, process.stdin)
-    process.stdin.flush()
-    return pickle.load(process.stdout)
+def _ask(child: subprocess.Popen[bytes], portion: Portion) -> Any:
+    """The outcome of a portion, or the exception that it raised in the child."""
+    assert child.stdin
+    assert child.stdout
+    pickle.dump(portion, child.stdin)
+    child.stdin.flush()
+    return pickle.load(child.stdout)
 
 
 def _serve() -> None:
-    """A child's life: answer blocks until the parent closes the pipe."""
+    """What a child does: answer portions until the parent closes the pipe."""
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # a codec that prints must not spoil an answer
+    os.dup2(2, 1)  # a codec that prints must not damage an answer
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its children
     answers.write(b"!")
     answers.flush()
     while True:
         try:
-            block = pickle.load(sys.stdin.buffer)
+            portion = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
         try:
-            answer: Any = work(block)
+            answer: Any = process(portion)
         except Exception as error:
             answer = error
         pickle.dump(answer, answers)

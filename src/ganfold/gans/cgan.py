@@ -10,22 +10,22 @@ import torch
 from torch import Tensor, nn
 
 from ganfold.errors import GanfoldError
-from ganfold.gans import dcgan, gan
-from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, adam
-from ganfold.gans.losses import LOSSES
+from ganfold.gans.contract import GAN, NOTHING, Batch, Condition, Phase, Shape, Terms, adam_pair
+from ganfold.gans.losses import LOSSES, watch_logits
+from ganfold.networks import dcgan, mlp
 from ganfold.networks.augment import augment
 
 
 @dataclass(frozen=True)
 class Config:
-    batch: int = 64  # images a step, over all ranks together (sec. 4.1: 100)
+    batch: int = 64  # images per step, over all ranks (sec. 4.1: 100)
     networks: Literal["conv", "mlp"] = "conv"  # those of `dcgan`, or those of `gan` as in the paper
     z_dim: int = 100  # dimensions of the latent z, normal (sec. 4.1: 100, uniform)
     label_dim: int = 50  # dimensions of G's embedding of the label (sec. 4.1: a hidden layer of 1000 for y)
     width: int = 64  # of conv: channels of the layer next to the image; doubles with each halving
-    lr: float = 2e-4  # Adam's learning rate (sec. 4.1: SGD, 0.1 falling to 1e-6)
+    lr: float = 2e-4  # Adam's learning rate (sec. 4.1: SGD, from 0.1 down to 1e-6)
     betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2
-    augment: float = 0.0  # share of D's images shifted, recoloured, cut out: for few images (Zhao 2020) [try 0.5]
+    augment: float = 0.0  # share of D's images shifted, recoloured, cut out; for few images (Zhao 2020) [try 0.5]
 
 
 class Generator(nn.Module):
@@ -33,11 +33,11 @@ class Generator(nn.Module):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
-        z_dim = config.z_dim + config.label_dim
+        z_dim, size = config.z_dim + config.label_dim, (shape.channels, shape.resolution)
         self.label = nn.Embedding(shape.classes, config.label_dim)
-        nn.init.normal_(self.label.weight, 0, 0.1)  # small: as large as z, each class becomes one image
+        nn.init.normal_(self.label.weight, 0, 0.1)  # small: if it is as large as z, each class becomes one image
         conv = config.networks == "conv"
-        self.main = dcgan.Generator(z_dim, config.width, shape) if conv else gan.Generator(z_dim, shape)
+        self.main = dcgan.Generator(z_dim, config.width, *size) if conv else mlp.Generator(z_dim, *size)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
         return self.main(torch.cat([z, self.label(y)], 1))
@@ -48,12 +48,12 @@ class Discriminator(nn.Module):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
+        size = (shape.channels + 1, shape.resolution)
         self.label = nn.Sequential(
             nn.Embedding(shape.classes, shape.resolution**2), nn.Unflatten(1, (1, shape.resolution, shape.resolution))
         )
-        joined = Shape(shape.channels + 1, shape.resolution)
         conv = config.networks == "conv"
-        self.main = dcgan.Discriminator(config.width, joined) if conv else gan.Discriminator(joined)
+        self.main = dcgan.Discriminator(config.width, *size) if conv else mlp.Discriminator(*size)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return self.main(torch.cat([x, self.label(y)], 1))
@@ -61,47 +61,42 @@ class Discriminator(nn.Module):
 
 class CGAN(GAN):
     config_class = Config
-    conditional = True
+    conditional = needs_labels = can_take_labels = True
+    image_network = None  # D sees the label too
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(config, shape)
         if shape.classes < 2:
             raise GanfoldError("cgan needs labels: give each class a sub-folder, or metadata.csv a column `label`")
+        self.loss = LOSSES["nonsaturating"]
         self.G = Generator(config, shape)
         self.D = Discriminator(config, shape)
-        if config.networks == "conv":
-            self.apply(dcgan.initialise)
+        self.apply(dcgan.initialise)
         self.latent = (config.z_dim,)
-        self.optimizers = {
-            "D": adam(self.D.parameters(), config.lr, config.betas),
-            "G": adam(self.G.parameters(), config.lr, config.betas),
-        }
+        self.optimizers = adam_pair(self, config)
         self.phases = [Phase(self.discriminator, "D"), Phase(self.generator, "G", early=self.fake)]
 
     def fake(self, batch: Batch) -> Terms:
-        return {"fake": self.sample(batch.normal(*self.latent), self.given(batch))}
+        return {"fake": self.sample(batch.normal(*self.latent), self.condition(batch))}
 
     def discriminator(self, batch: Batch) -> Terms:  # eq. 2; a fake is judged with the label that it was made for
         real = self.judge(batch, batch["image"])
         fake = self.judge(batch, batch["fake"])
-        batch.watch("logit/real", real.mean())
-        batch.watch("logit/fake", fake.mean())
-        batch.watch("D(x)", real.sigmoid().mean())
-        batch.watch("D(G(z)) before", fake.sigmoid().mean())
-        loss = LOSSES["nonsaturating"]
-        return {"real": loss.real(real).mean(), "fake": loss.fake(fake).mean()}
+        watch_logits(batch, real, fake, probabilities=True)
+        return {"real": self.loss.real(real).mean(), "fake": self.loss.fake(fake).mean()}
 
     def generator(self, batch: Batch) -> Terms:
         fake = self.judge(batch, batch["fake"])
         batch.watch("D(G(z)) after", fake.sigmoid().mean())
-        return {"fake": LOSSES["nonsaturating"].generator(fake).mean()}
+        return {"fake": self.loss.generator(fake).mean()}
 
     def judge(self, batch: Batch, images: Tensor) -> Tensor:
         """D's logits (B,)."""
-        return self.D(self.augment(batch, images), batch["label"])
+        images = self.augment(batch, images)
+        return self.D(images, batch["label"])
 
     def augment(self, batch: Batch, images: Tensor) -> Tensor:
         return augment(images, self.config.augment, batch.uniform)
 
-    def sample(self, z: Tensor, given: Given = NOTHING) -> Tensor:
-        return self.G(z, given["label"])
+    def sample(self, z: Tensor, condition: Condition = NOTHING) -> Tensor:
+        return self.G(z, condition["label"])

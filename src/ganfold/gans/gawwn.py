@@ -1,5 +1,5 @@
 """GAWWN: Reed, Akata, Mohan, Tenka, Schiele, Lee 2016, "Learning What and Where to Draw", arXiv:1610.02454, with the
-layers of `dcgan`: a picture of what a text says, in a box or at keypoints."""
+layers of `dcgan`: an image of what a text says, in a box or at keypoints."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import torch
 from torch import Tensor, nn
 
 from ganfold.errors import GanfoldError
-from ganfold.gans import dcgan
-from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, Wants, adam, cosine, halvings
+from ganfold.gans.contract import GAN, NOTHING, Batch, Condition, DataKind, Phase, Shape, Terms, adam_pair, cosine
 from ganfold.gans.losses import LOSSES
+from ganfold.networks.dcgan import initialise
 from ganfold.networks.placing import Place, Words, crop, paste
-from ganfold.networks.strided import Double, FromLatent, Halve, ToLogit
+from ganfold.networks.strided import Double, FromLatent, Halve, ToLogit, pyramid
 
 
 @dataclass(frozen=True)
 class Config:
-    batch: int = 32  # images a step, over all ranks together (theirs: 16)
-    where: Literal["box", "keypoints"] = "box"  # what says the place (sec. 4.1 and 4.2)
-    z_dim: int = 64  # dimensions of the latent z, normal (theirs: 100)
-    text_dim: int = 64  # dimensions of a text (theirs: 1024, of a network trained before; here it learns with G and D)
+    batch: int = 32  # images per step, over all ranks (the paper: 16)
+    where: Literal["box", "keypoints"] = "box"  # what names the place (sec. 4.1 and 4.2)
+    z_dim: int = 64  # dimensions of the latent z, normal (the paper: 100)
+    text_dim: int = 64  # dimensions of a text, learnt with G and D (the paper: 1024, of a pretrained network)
     width: int = 32  # channels of the layer next to the image; doubles with each halving
-    lr: float = 1e-3  # Adam's learning rate (theirs: 2e-4, halved now and then) ...
+    lr: float = 1e-3  # Adam's learning rate (the paper: 2e-4, halved now and then) ...
     lr_end: float = 1e-4  # ... and where its cosine ends
-    decay_kimg: float = 400.0  # over so many images it falls: best over all that will be seen
+    decay_kimg: float = 400.0  # length of that cosine; best is the whole training
     betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2
 
 
@@ -36,15 +36,15 @@ class Generator(nn.Module):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
-        widths = [config.width << n for n in range(halvings(shape))][::-1]  # from 4x4 up to R/2
+        widths = pyramid(config.width, shape.resolution)[::-1]  # from 4x4 up to R/2
         self.place = Place(config.where, shape.resolution // 4, shape.keypoints)
         self.text = Words(shape.words, config.text_dim)
-        self.coarse = nn.Sequential(  # roughly what is where: the text all over its place, and back to a vector
+        self.coarse = nn.Sequential(  # the text spread over its place, as a vector: roughly what is where
             Halve(config.text_dim + self.place.maps, config.width),
             *(nn.LeakyReLU(0.2, True), nn.Flatten()),
             nn.Linear(config.width * (self.place.side // 2) ** 2, config.text_dim),
         )
-        inputs, thin = config.z_dim + 2 * config.text_dim, [w // 2 for w in widths]  # the ground needs less
+        inputs, thin = config.z_dim + 2 * config.text_dim, [w // 2 for w in widths]  # the background needs fewer
         self.everywhere = nn.Sequential(FromLatent(inputs, thin[0]), *up(thin[:-1]))
         self.local = nn.Sequential(FromLatent(inputs, widths[0]), *up(widths[:-1]))
         joined = thin[-2] + widths[-2] + self.place.maps
@@ -59,17 +59,17 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images (B, C, R, R), place, and texts (B, L) of which each is asked about -> logits (B,) for each (fig. 2)."""
+    """Images (B, C, R, R), place, and texts (B, L) -> logits (B,) for each of the texts (fig. 2)."""
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
-        widths = [config.width << n for n in range(halvings(shape))]  # from R/2 down to 4x4
+        widths = pyramid(config.width, shape.resolution)  # from R/2 down to 4x4
         self.place = Place(config.where, shape.resolution // 4, shape.keypoints)
         self.text = Words(shape.words, config.text_dim)
         self.trunk = nn.Sequential(Halve(shape.channels, widths[0]), nn.LeakyReLU(0.2, True), *down(widths[:2]))
         self.everywhere = nn.Sequential(*down(widths[1:]), ToLogit(widths[-1]))
-        self.seen = nn.Conv2d(widths[1] + self.place.maps, widths[1], 1)  # with `said` one convolution 1x1 ...
-        self.said = nn.Linear(config.text_dim, widths[1])  # ... of the maps joined to the replicated text
+        self.seen = nn.Conv2d(widths[1] + self.place.maps, widths[1], 1)  # with `said`, a convolution 1x1 ...
+        self.said = nn.Linear(config.text_dim, widths[1])  # ... of the maps joined with the replicated text
         self.local = nn.Sequential(nn.LeakyReLU(0.2), *down(widths[1:], norm=False), ToLogit(widths[-1]))
 
     def forward(self, x: Tensor, place: Tensor, *texts: Tensor) -> list[Tensor]:
@@ -80,7 +80,7 @@ class Discriminator(nn.Module):
 
 
 def up(widths: list[int]) -> list[nn.Module]:
-    """BatchNorm and ReLU of the first map and of each, twice as large, that follows."""
+    """BatchNorm and ReLU of the first map, and of each map that follows, twice as large."""
     layers: list[nn.Module] = [nn.BatchNorm2d(widths[0]), nn.ReLU(True)]
     for before, after in pairwise(widths):
         layers += [Double(before, after), nn.BatchNorm2d(after), nn.ReLU(True)]
@@ -88,7 +88,7 @@ def up(widths: list[int]) -> list[nn.Module]:
 
 
 def down(widths: list[int], norm: bool = True) -> list[nn.Module]:
-    """To maps half as large, each with BatchNorm and LeakyReLU."""
+    """Maps that are each half as large, with BatchNorm and LeakyReLU."""
     layers: list[nn.Module] = []
     for before, after in pairwise(widths):
         layers += [Halve(before, after), *([nn.BatchNorm2d(after)] if norm else []), nn.LeakyReLU(0.2, True)]
@@ -97,52 +97,54 @@ def down(widths: list[int], norm: bool = True) -> list[nn.Module]:
 
 class GAWWN(GAN):
     config_class = Config
-    ema_kimg, ema_share = 100.0, 0.2  # as in `rsgan`, and for the same reason
+    task = "captions"
+    conditioned_on_images = mixes_images = True  # images exchange their texts
+    planned = ("batch", "width", "decay_kimg")
+    image_network = "D.trunk"  # the rest of D sees text and place
+    ema_kimg, ema_share = 100.0, 0.2  # a long average removes the noise that a high learning rate leaves
 
     @staticmethod
-    def wants(config: Any) -> Wants:
+    def data_kind(config: Any) -> DataKind:
         return "captions"
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(config, shape)
         if config.where == "keypoints" and not shape.keypoints:
             raise GanfoldError('--where keypoints needs `"keypoints": [[x, y], ...]` in each line of metadata.jsonl')
+        self.loss = LOSSES["nonsaturating"]
         self.G, self.D = Generator(config, shape), Discriminator(config, shape)
-        self.apply(dcgan.initialise)
-        for layer in (self.D.seen, *self.D.local):  # no BatchNorm follows
+        self.apply(initialise)
+        for layer in (self.D.seen, *self.D.local):  # no BatchNorm follows these
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, 0.2)
         self.latent = (config.z_dim,)
-        self.optimizers = {
-            "D": adam(self.D.parameters(), config.lr, config.betas),
-            "G": adam(self.G.parameters(), config.lr, config.betas),
-        }
+        self.optimizers = adam_pair(self, config)
         self.phases = [Phase(self.discriminator, "D"), Phase(self.generator, "G", early=self.fake)]
 
     def rate(self, images: int) -> float:
         return cosine(images, self.config.decay_kimg, self.config.lr_end / self.config.lr)
 
-    def given(self, batch: Batch) -> Terms:
+    def condition(self, batch: Batch) -> Terms:
         return {name: batch[name] for name in ("text", self.config.where)}
 
     def fake(self, batch: Batch) -> Terms:
-        return {"fake": self.sample(batch.normal(*self.latent), self.given(batch))}
+        return {"fake": self.sample(batch.normal(*self.latent), self.condition(batch))}
 
-    def discriminator(self, batch: Batch) -> Terms:  # Reed 2016, arXiv:1605.05396, algorithm 1: what is real with the
-        loss, text = LOSSES["nonsaturating"], batch["text"]  # text of another image counts as half of the fakes
+    def discriminator(self, batch: Batch) -> Terms:  # Reed 2016, arXiv:1605.05396, algorithm 1
+        text = batch["text"]  # a real image with the text of another image is half of the fakes
         real, wrong = self.D(batch["image"], batch[self.config.where], text, text.roll(1, 0))
-        fake = self.judge(batch, batch["fake"])
+        fake = self.logits(batch, batch["fake"])
         for name, logits in (("real", real), ("wrong text", wrong), ("fake", fake)):
             batch.watch(f"logit/{name}", logits.mean())
-        fakes = {"wrong text": loss.fake(wrong).mean() / 2, "fake": loss.fake(fake).mean() / 2}
-        return {"real": loss.real(real).mean(), **fakes}
+        fakes = {"wrong text": self.loss.fake(wrong).mean() / 2, "fake": self.loss.fake(fake).mean() / 2}
+        return {"real": self.loss.real(real).mean(), **fakes}
 
     def generator(self, batch: Batch) -> Terms:
-        return {"fake": LOSSES["nonsaturating"].generator(self.judge(batch, batch["fake"])).mean()}
+        return {"fake": self.loss.generator(self.logits(batch, batch["fake"])).mean()}
 
-    def judge(self, batch: Batch, images: Tensor) -> Tensor:
-        """D's logits (B,)."""
+    def logits(self, batch: Batch, images: Tensor) -> Tensor:
+        """D's logits (B,). This is no `judge`, since D needs text and place."""
         return self.D(images, batch[self.config.where], batch["text"])[0]
 
-    def sample(self, z: Tensor, given: Given = NOTHING) -> Tensor:
-        return self.G(z, given["text"], given[self.config.where])
+    def sample(self, z: Tensor, condition: Condition = NOTHING) -> Tensor:
+        return self.G(z, condition["text"], condition[self.config.where])

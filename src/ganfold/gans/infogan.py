@@ -11,30 +11,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganfold.gans import dcgan, gan
-from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, adam
-from ganfold.gans.losses import LOSSES
+from ganfold.gans.contract import GAN, NOTHING, Batch, Condition, Phase, Shape, Terms, adam
+from ganfold.gans.losses import LOSSES, watch_logits
+from ganfold.networks import dcgan, mlp
 from ganfold.networks.augment import warp
 
 
 @dataclass(frozen=True)
 class Config:
-    batch: int = 128  # images a step, over all ranks together (their code: 128)
-    z_dim: int = 62  # dimensions of the latent's incompressible part, normal (app. C.1; their code: uniform)
-    categories: int = 10  # of the categorical code (app. C.1)
-    continuous: int = 2  # continuous codes, uniform in [-1, 1] (app. C.1)
+    batch: int = 128  # images per step, over all ranks (the authors' code: 128)
+    z_dim: int = 62  # dimensions of the latent's incompressible part, normal (app. C.1; the authors' code: uniform)
+    categories: int = 10  # values of the categorical code (app. C.1)
+    continuous: int = 2  # number of continuous codes, uniform in [-1, 1] (app. C.1)
     networks: Literal["conv", "mlp"] = "conv"  # those of `dcgan`, or the fully connected ones of `gan`
     width: int = 64  # of conv: channels of the layer next to the image; doubles with each halving (app. C.1: 64)
     information: float = 1.0  # weight of the category's mutual information (eq. 6: lambda; sec. 6: 1)
-    information_continuous: float = 0.1  # of the continuous codes' (sec. 6: "a smaller lambda"; their code: 1)
-    invariance: float = 0.0  # weight: a category must outlast `warp`, of fakes and of reals; not the paper's [try 3]
+    information_continuous: float = 0.1  # the same of the continuous codes (sec. 6: smaller; the authors' code: 1)
+    invariance: float = 0.0  # weight of a term, not in the paper: the category survives small distortions [try 3]
     lr: float = 2e-4  # Adam's learning rate of D and Q (app. C.1)
-    lr_generator: float = 1e-3  # of G (app. C.1)
-    betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2 (their code)
+    lr_generator: float = 1e-3  # Adam's learning rate of G (app. C.1)
+    betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2 (the authors' code)
 
 
 class Recogniser(nn.Sequential):
-    """Features of D's trunk -> the codes: logits of the category, then means (B, categories + continuous)."""
+    """Features of D's trunk -> the codes (B, categories + continuous): logits of the category, then means."""
 
     def __init__(self, features: int, codes: int) -> None:
         super().__init__(
@@ -47,9 +47,12 @@ class Recogniser(nn.Sequential):
 
 
 def mutual_information(p: Tensor, q: Tensor) -> Tensor:
-    """Of the categories of images and of their copies, both (B, categories) and summing to 1, in nats: at most
-    log(categories), where each pair agrees, surely, and all are as frequent (Ji, Henriques, Vedaldi 2019, "Invariant
-    information clustering", arXiv:1807.06653, eq. 3)."""
+    """The information in nats that the categories of images and of their copies share (Ji, Henriques, Vedaldi 2019,
+    "Invariant information clustering", arXiv:1807.06653, eq. 3).
+
+    Both are (B, categories), and each row sums to 1. The maximum, log(categories), takes pairs that agree for certain
+    and categories of equal frequency.
+    """
     joint = p.T @ q / len(p)
     joint = ((joint + joint.T) / 2).clamp_min(1e-6)
     return (joint * (joint.log() - joint.sum(0).log() - joint.sum(1, keepdim=True).log())).sum()
@@ -60,30 +63,32 @@ class InfoGAN(GAN):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(config, shape)
-        codes = config.categories + config.continuous
-        if config.networks == "conv":
-            self.G: nn.Module = dcgan.Generator(config.z_dim + codes, config.width, shape)
-            self.D: Any = dcgan.Discriminator(config.width, shape)  # its trunk is Q's too (sec. 6)
+        codes, size = config.categories + config.continuous, (shape.channels, shape.resolution)
+        self.loss, self.mixes_images = LOSSES["nonsaturating"], config.invariance > 0
+        if config.networks == "mlp":
+            self.G: nn.Module = mlp.Generator(config.z_dim + codes, *size)
+            self.D: Any = mlp.Discriminator(*size)
         else:
-            self.G, self.D = gan.Generator(config.z_dim + codes, shape), gan.Discriminator(shape)
-        self.Q = Recogniser(self.D.features, codes)
-        if config.networks == "conv":
-            self.apply(dcgan.initialise)
+            self.G = dcgan.Generator(config.z_dim + codes, config.width, *size)
+            self.D = dcgan.Discriminator(config.width, *size)
+        self.Q = Recogniser(self.D.features, codes)  # it shares D's trunk (sec. 6)
+        self.apply(dcgan.initialise)
         self.latent = (config.z_dim + codes,)
-        self.optimizers = {  # Q learns with D, as in their code: real features make it a better judge of codes
+        # Q learns with D, as in the authors' code: a trunk that knows real images reads codes better.
+        self.optimizers = {
             "D": adam([*self.D.parameters(), *self.Q.parameters()], config.lr, config.betas),
             "G": adam(self.G.parameters(), config.lr_generator, config.betas),
         }
         self.phases = [Phase(self.discriminator, "D"), Phase(self.generator, "G", early=self.fake)]
 
     def codes(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """The category (B,) and the continuous codes (B, continuous) that normal latents stand for."""
+        """The category (B,) and the continuous codes (B, continuous) of normal latents."""
         first = self.config.z_dim
         category = z[:, first : first + self.config.categories].argmax(1)
         return category, torch.erf(z[:, first + self.config.categories :] / math.sqrt(2))
 
     def read(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """D's logits (B,), and Q's reading of the codes: (B, categories) logits, (B, continuous) means."""
+        """D's logits (B,), and what Q reads: logits (B, categories) and means (B, continuous)."""
         trunk, head = self.D
         features = trunk(images)
         logits, means = self.Q(features).split([self.config.categories, self.config.continuous], 1)
@@ -96,12 +101,9 @@ class InfoGAN(GAN):
     def discriminator(self, batch: Batch) -> Terms:  # eq. 6, for D and Q
         real, category, _ = self.read(batch["image"])
         fake, *codes = self.read(batch["fake"])
-        batch.watch("logit/real", real.mean())
-        batch.watch("logit/fake", fake.mean())
-        batch.watch("D(x)", real.sigmoid().mean())
-        batch.watch("D(G(z)) before", fake.sigmoid().mean())
-        loss = LOSSES["nonsaturating"]
-        terms = {"real": loss.real(real).mean(), "fake": loss.fake(fake).mean()} | self.information(batch, *codes)
+        watch_logits(batch, real, fake, probabilities=True)
+        terms = {"real": self.loss.real(real).mean(), "fake": self.loss.fake(fake).mean()}
+        terms |= self.information(batch, *codes)
         if self.config.invariance:
             _, warped, _ = self.read(warp(batch["image"], batch.uniform))
             shared = mutual_information(category.softmax(1), warped.softmax(1))
@@ -112,15 +114,15 @@ class InfoGAN(GAN):
     def generator(self, batch: Batch) -> Terms:  # eq. 6, for G
         fake, *codes = self.read(batch["fake"])
         batch.watch("D(G(z)) after", fake.sigmoid().mean())
-        return {"fake": LOSSES["nonsaturating"].generator(fake).mean()} | self.information(batch, *codes)
+        return {"fake": self.loss.generator(fake).mean()} | self.information(batch, *codes)
 
     def information(self, batch: Batch, logits: Tensor, means: Tensor) -> Terms:
-        """Minus the lower bound of the mutual information of codes and images (eq. 5), up to a constant."""
+        """Minus the lower bound of the mutual information between codes and images (eq. 5), up to a constant."""
         category, continuous = self.codes(batch["z"])
-        if self.config.invariance:  # so G cannot write it where or how large, how steep or how thick a thing is
+        if self.config.invariance:  # the category must not be a matter of position, size, slant or thickness
             _, logits, _ = self.read(warp(batch["fake"], batch.uniform))
         batch.watch("Q reads the category", (logits.argmax(1) == category).float().mean())
-        error = (means - continuous).square().sum(1).mean() / 2  # a Gaussian's of deviation 1
+        error = (means - continuous).square().sum(1).mean() / 2  # of a Gaussian with deviation 1
         return {
             "category": self.config.information * F.cross_entropy(logits, category),
             "continuous": self.config.information_continuous * error,
@@ -130,7 +132,7 @@ class InfoGAN(GAN):
         """D's logits (B,)."""
         return self.D(images)
 
-    def sample(self, z: Tensor, given: Given = NOTHING) -> Tensor:
+    def sample(self, z: Tensor, condition: Condition = NOTHING) -> Tensor:
         category, continuous = self.codes(z)
         c = F.one_hot(category, self.config.categories).to(z.dtype)
         return self.G(torch.cat([z[:, : self.config.z_dim], c, continuous], 1))

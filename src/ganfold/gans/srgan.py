@@ -1,5 +1,5 @@
 """SRGAN: Ledig et al. 2017, "Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network",
-arXiv:1609.04802. Until `pretrain_kimg` it is that paper's SRResNet."""
+arXiv:1609.04802. Up to `pretrain_kimg` it is the SRResNet of that paper."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganfold.errors import GanfoldError
-from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, adam
+from ganfold.gans.contract import GAN, NOTHING, Batch, Condition, Phase, Shape, Terms, adam
+from ganfold.gans.losses import LOSSES, watch_logits
 from ganfold.networks.degrade import shrink
 from ganfold.networks.perceptual import Perceptual
 from ganfold.networks.subpixel import OnShuffled
@@ -19,18 +20,18 @@ from ganfold.networks.subpixel import OnShuffled
 
 @dataclass(frozen=True)
 class Config:
-    batch: int = 16  # images a step, over all ranks together (sec. 3.2)
-    scale: Literal[2, 4, 8] = 4  # how much larger the image becomes (sec. 3.2: 4)
+    batch: int = 16  # images per step, over all ranks (sec. 3.2)
+    scale: Literal[2, 4, 8] = 4  # how many times larger the image becomes (sec. 3.2: 4)
     width: int = 64  # channels of G's maps and of D's first (fig. 4)
     blocks: int = 16  # residual blocks of G (fig. 4)
-    pretrain_kimg: float = 100.0  # thousand images of pixel loss without D: SRResNet (sec. 3.2: 16,000)
-    pretrain_lr: float = 1e-4  # Adam's learning rate meanwhile (sec. 3.2) [try 1e-3 where time is short]
+    pretrain_kimg: float = 100.0  # kimg of pixel loss without D: SRResNet (sec. 3.2: 16,000)
+    pretrain_lr: float = 1e-4  # Adam's learning rate meanwhile (sec. 3.2) [try 1e-3 if time is short]
     lr: float = 1e-4  # Adam's learning rate after that (sec. 3.2) ...
-    drop_kimg: float = 1600.0  # ... and a tenth of it so many thousand adversarial images later (sec. 3.2)
+    drop_kimg: float = 1600.0  # ... which falls to a tenth after this many kimg with D (sec. 3.2)
     betas: tuple[float, float] = (0.9, 0.999)  # Adam's beta_1 (sec. 3.2) and beta_2
-    content: Literal["both", "features", "pixels"] = "both"  # what must be alike (sec. 2.2.1; table 1: one of them)
-    vgg: str | None = None  # file of VGG-19's weights, for its features in place of EfficientNet's (sec. 2.2.1)
-    vgg_layer: Literal["relu5_4", "conv5_4"] = "relu5_4"  # of VGG-19 (sec. 3.2: relu5_4)
+    content: Literal["both", "features", "pixels"] = "both"  # what G must match (sec. 2.2.1; table 1: one of them)
+    vgg: str | None = None  # file of VGG-19's weights; its features then replace EfficientNet's (sec. 2.2.1)
+    vgg_layer: Literal["relu5_4", "conv5_4"] = "relu5_4"  # the layer of VGG-19 (sec. 3.2: relu5_4)
     adversarial: float = 1e-3  # weight of the adversarial loss (eq. 3)
 
 
@@ -64,7 +65,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Sequential):
-    """Images (B, C, R, R) -> one logit each (B,): eight convolutions, every second one halves (fig. 4)."""
+    """Images (B, C, R, R) -> one logit each (B,): eight convolutions, of which every second halves (fig. 4)."""
 
     def __init__(self, width: int, shape: Shape) -> None:
         layers: list[nn.Module] = [nn.Conv2d(shape.channels, width, 3, 1, 1), nn.LeakyReLU(0.2, True)]
@@ -82,19 +83,22 @@ def _conv(before: int, after: int, stride: int = 1) -> list[nn.Module]:
 
 class SRGAN(GAN):
     config_class = Config
+    task = "super-resolution"
+    conditioned_on_images = True
+    planned = ("batch", "width", "pretrain_kimg")
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(config, shape)
         if shape.resolution % 16 or shape.resolution > 256:
-            raise GanfoldError(
-                f"srgan makes images of 16, 32, 48, ... 256 pixels a side, not {shape.resolution}: give --resolution"
-            )
+            sizes = "16, 32, 48, ... 256 pixels a side"
+            raise GanfoldError(f"srgan makes images of {sizes}, not {shape.resolution}: give --resolution")
+        self.loss = LOSSES["nonsaturating"]
         self.G = Generator(config, shape.channels)
         self.D = Discriminator(config.width, shape)
-        self.features = Perceptual(config.vgg, config.vgg_layer)  # of no optimizer, and never saved
-        self.reach = 9 + 2 * config.blocks  # pixels of the small image that one depends on, to each side, at most
-        self.latent = (1,)  # of no use: the image follows from the smaller one
-        self.optimizers = {  # G has two: moments of gradients of pixels are none of the others'
+        self.features = Perceptual(config.vgg, config.vgg_layer)  # frozen: no optimizer has it, and it is never saved
+        self.scale, self.reach = config.scale, 9 + 2 * config.blocks
+        self.latent = (1,)  # unused: the image follows from the small one
+        self.optimizers = {  # two for G: Adam's moments from pretraining do not leak into adversarial training
             "pretraining": adam(self.G.parameters(), config.pretrain_lr, config.betas),
             "D": adam(self.D.parameters(), config.lr, config.betas),
             "G": adam(self.G.parameters(), config.lr, config.betas),
@@ -105,30 +109,27 @@ class SRGAN(GAN):
             Phase(self.generator, "G", since=config.pretrain_kimg, early=self.fake),
         ]
 
-    def given(self, batch: Batch) -> Terms:
+    def condition(self, batch: Batch) -> Terms:
         return {"low": shrink(batch["image"], self.config.scale)}
 
     def fake(self, batch: Batch) -> Terms:
-        return {"fake": self.G(self.given(batch)["low"])}
+        return {"fake": self.G(self.condition(batch)["low"])}
 
     def pretraining(self, batch: Batch) -> Terms:  # eq. 4
         if self.config.content != "pixels":
-            self.features.load()  # a wrong file is told now, not hours later
+            self.features.load()  # a wrong file fails now, not hours later
         return {"pixels": F.mse_loss(self.fake(batch)["fake"], batch["image"])}
 
     def discriminator(self, batch: Batch) -> Terms:  # eq. 2
         real = self.judge(batch, batch["image"])
         fake = self.judge(batch, batch["fake"])
-        batch.watch("logit/real", real.mean())
-        batch.watch("logit/fake", fake.mean())
-        batch.watch("D(x)", real.sigmoid().mean())
-        batch.watch("D(G(z)) before", fake.sigmoid().mean())
-        return {"real": F.softplus(-real).mean(), "fake": F.softplus(fake).mean()}  # -log D(x), -log(1 - D(G(low)))
+        watch_logits(batch, real, fake, probabilities=True)
+        return {"real": self.loss.real(real).mean(), "fake": self.loss.fake(fake).mean()}
 
     def generator(self, batch: Batch) -> Terms:  # the perceptual loss, eq. 3: content (eq. 4 or 5) and eq. 6
         fake = self.judge(batch, batch["fake"])
         batch.watch("D(G(z)) after", fake.sigmoid().mean())
-        terms = {"fake": self.config.adversarial * F.softplus(-fake).mean()}
+        terms = {"fake": self.config.adversarial * self.loss.generator(fake).mean()}
         if self.config.content != "features":
             terms["pixels"] = F.mse_loss(batch["fake"], batch["image"])
         if self.config.content != "pixels":
@@ -143,5 +144,5 @@ class SRGAN(GAN):
         """D's logits (B,)."""
         return self.D(images)
 
-    def sample(self, z: Tensor, given: Given = NOTHING) -> Tensor:
-        return self.G(given["low"]).clamp(-1, 1)
+    def sample(self, z: Tensor, condition: Condition = NOTHING) -> Tensor:
+        return self.G(condition["low"]).clamp(-1, 1)

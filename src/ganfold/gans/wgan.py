@@ -1,5 +1,5 @@
-"""WGAN: Arjovsky, Chintala, Bottou 2017, "Wasserstein GAN", arXiv:1701.07875, with the networks of `dcgan` or, for its
-claim that they will do, fully connected ones."""
+"""WGAN: Arjovsky, Chintala, Bottou 2017, "Wasserstein GAN", arXiv:1701.07875, with the networks of `dcgan` or, as the
+paper claims to be enough, fully connected ones."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ganfold.gans import dcgan, gan
-from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms
+from ganfold.gans.contract import GAN, NOTHING, Batch, Condition, Phase, Shape, Terms
+from ganfold.gans.losses import watch_logits
+from ganfold.networks import mlp
+from ganfold.networks.dcgan import Discriminator, Generator, initialise
 
 
 @dataclass(frozen=True)
 class Config:
-    batch: int = 64  # images an update, over all ranks together (algorithm 1: m)
+    batch: int = 64  # images per update, over all ranks (algorithm 1: m)
     networks: Literal["conv", "mlp"] = "conv"  # those of `dcgan`, or the fully connected ones of `gan`
     z_dim: int = 100  # dimensions of the latent z, normal
     width: int = 64  # of conv: channels of the layer next to the image; doubles with each halving
@@ -25,7 +27,7 @@ class Config:
 
 
 class ClippedRMSprop(torch.optim.RMSprop):
-    """RMSprop, and each weight brought back within +- `clip` after each step (algorithm 1, lines 6 and 7)."""
+    """RMSprop that clips each weight to +- `clip` after each step (algorithm 1, lines 6 and 7)."""
 
     def __init__(self, weights: Any, lr: float, clip: float) -> None:
         super().__init__(weights, lr, foreach=True)
@@ -45,12 +47,13 @@ class WGAN(GAN):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(config, shape)
-        if config.networks == "conv":
-            self.G: torch.nn.Module = dcgan.Generator(config.z_dim, config.width, shape)
-            self.D: torch.nn.Module = dcgan.Discriminator(config.width, shape)
-            self.apply(dcgan.initialise)
+        if config.networks == "mlp":
+            self.G: nn.Module = mlp.Generator(config.z_dim, shape.channels, shape.resolution)
+            self.D: nn.Module = mlp.Discriminator(shape.channels, shape.resolution)
         else:
-            self.G, self.D = gan.Generator(config.z_dim, shape), gan.Discriminator(shape)
+            self.G = Generator(config.z_dim, config.width, shape.channels, shape.resolution)
+            self.D = Discriminator(config.width, shape.channels, shape.resolution)
+        self.apply(initialise)
         self.latent = (config.z_dim,)
         self.optimizers = {
             "D": ClippedRMSprop(self.D.parameters(), config.lr, config.clip),
@@ -65,19 +68,20 @@ class WGAN(GAN):
         return {"fake": self.G(batch.normal(*self.latent))}
 
     def critic(self, batch: Batch) -> Terms:  # algorithm 1, line 5; each round has fresh reals and fresh fakes
+        fakes = self.G(batch.normal(*self.latent))
         real = self.judge(batch, batch["image"])
-        fake = self.judge(batch, self.G(batch.normal(*self.latent)))
-        batch.watch("wasserstein", real.mean() - fake.mean())  # eq. 2: the estimate of the distance, up to a factor
-        batch.watch("logit/real", real.mean())
-        batch.watch("logit/fake", fake.mean())
+        fake = self.judge(batch, fakes)
+        batch.watch("wasserstein", real.mean() - fake.mean())  # eq. 2: the distance, up to a factor
+        watch_logits(batch, real, fake)
         return {"real": -real.mean(), "fake": fake.mean()}
 
     def generator(self, batch: Batch) -> Terms:  # algorithm 1, line 10
-        return {"fake": -self.judge(batch, batch["fake"]).mean()}
+        fake = self.judge(batch, batch["fake"])
+        return {"fake": -fake.mean()}
 
     def judge(self, batch: Batch, images: Tensor) -> Tensor:
-        """The critic's values (B,), which are no logits: there is no sigmoid."""
+        """The critic's values (B,). These are no logits: there is no sigmoid."""
         return self.D(images)
 
-    def sample(self, z: Tensor, given: Given = NOTHING) -> Tensor:
+    def sample(self, z: Tensor, condition: Condition = NOTHING) -> Tensor:
         return self.G(z)

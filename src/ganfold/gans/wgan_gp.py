@@ -1,5 +1,5 @@
 """WGAN-GP: Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville 2017, "Improved Training of Wasserstein GANs",
-arXiv:1704.00028: `wgan` with a penalty in place of the clipped weights."""
+arXiv:1704.00028: `wgan` with a gradient penalty in place of clipped weights."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ganfold.gans import dcgan, gan
-from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Shape, Terms, adam
+from ganfold.gans.contract import GAN, NOTHING, Batch, Condition, Phase, Shape, Terms, adam_pair
+from ganfold.gans.losses import watch_logits
+from ganfold.networks import mlp
+from ganfold.networks.dcgan import Discriminator, Generator
 
 
 @dataclass(frozen=True)
 class Config:
-    batch: int = 64  # images an update, over all ranks together (algorithm 1: m; their code for 64 px: 64)
+    batch: int = 64  # images per update, over all ranks (algorithm 1: m)
     networks: Literal["conv", "mlp"] = "conv"  # those of `dcgan`, or the fully connected ones of `gan`
     z_dim: int = 100  # dimensions of the latent z, normal
     width: int = 64  # of conv: channels of the layer next to the image; doubles with each halving
@@ -26,7 +28,7 @@ class Config:
 
 
 def initialise(module: nn.Module) -> None:
-    """He 2015, uniform, as in their code; with smaller weights the critic stays almost linear for long."""
+    """He 2015, uniform, as in the authors' code. With smaller weights the critic stays almost linear for long."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.kaiming_uniform_(module.weight)
 
@@ -36,17 +38,15 @@ class WGANGP(GAN):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(config, shape)
-        if config.networks == "conv":
-            self.G: nn.Module = dcgan.Generator(config.z_dim, config.width, shape)
-            self.D: nn.Module = dcgan.Discriminator(config.width, shape, norm=False)
+        if config.networks == "mlp":
+            self.G: nn.Module = mlp.Generator(config.z_dim, shape.channels, shape.resolution)
+            self.D: nn.Module = mlp.Discriminator(shape.channels, shape.resolution)
         else:
-            self.G, self.D = gan.Generator(config.z_dim, shape), gan.Discriminator(shape)
+            self.G = Generator(config.z_dim, config.width, shape.channels, shape.resolution)
+            self.D = Discriminator(config.width, shape.channels, shape.resolution, norm=False, twice=True)
         self.apply(initialise)
         self.latent = (config.z_dim,)
-        self.optimizers = {
-            "D": adam(self.D.parameters(), config.lr, config.betas),
-            "G": adam(self.G.parameters(), config.lr, config.betas),
-        }
+        self.optimizers = adam_pair(self, config)
         self.phases = [
             Phase(self.critic, "D", rounds=config.critic_rounds),
             Phase(self.generator, "G", early=self.fake),
@@ -55,15 +55,16 @@ class WGANGP(GAN):
     def fake(self, batch: Batch) -> Terms:
         return {"fake": self.G(batch.normal(*self.latent))}
 
-    def critic(self, batch: Batch) -> Terms:  # algorithm 1, lines 4 to 7; eq. 3
-        x, fakes = batch["image"], self.G(batch.normal(*self.latent))
-        real, fake = self.judge(batch, x), self.judge(batch, fakes)
-        batch.watch("wasserstein", real.mean() - fake.mean())  # eq. 2: the estimate of the distance, up to a factor
-        batch.watch("logit/real", real.mean())
-        batch.watch("logit/fake", fake.mean())
-        norm = self.gradient_norm(torch.lerp(x, fakes, batch.uniform(1, 1, 1)))
+    def critic(self, batch: Batch) -> Terms:  # algorithm 1, lines 4 to 7; each round has fresh reals and fresh fakes
+        fakes = self.G(batch.normal(*self.latent))
+        real = self.judge(batch, batch["image"])
+        fake = self.judge(batch, fakes)
+        batch.watch("wasserstein", real.mean() - fake.mean())  # eq. 2: the distance, up to a factor
+        watch_logits(batch, real, fake)
+        norm = self.gradient_norm(torch.lerp(batch["image"], fakes, batch.uniform(1, 1, 1)))
         batch.watch("gradient norm", norm.mean())
-        return {"real": -real.mean(), "fake": fake.mean(), "penalty": self.config.penalty * ((norm - 1) ** 2).mean()}
+        penalty = self.config.penalty * ((norm - 1) ** 2).mean()  # eq. 3
+        return {"real": -real.mean(), "fake": fake.mean(), "penalty": penalty}
 
     def gradient_norm(self, images: Tensor) -> Tensor:
         """The length (B,) of the critic's gradient at each image."""
@@ -72,11 +73,12 @@ class WGANGP(GAN):
         return gradient.flatten(1).norm(dim=1)
 
     def generator(self, batch: Batch) -> Terms:  # algorithm 1, line 12
-        return {"fake": -self.judge(batch, batch["fake"]).mean()}
+        fake = self.judge(batch, batch["fake"])
+        return {"fake": -fake.mean()}
 
     def judge(self, batch: Batch, images: Tensor) -> Tensor:
-        """The critic's values (B,), which are no logits: there is no sigmoid."""
+        """The critic's values (B,). These are no logits: there is no sigmoid."""
         return self.D(images)
 
-    def sample(self, z: Tensor, given: Given = NOTHING) -> Tensor:
+    def sample(self, z: Tensor, condition: Condition = NOTHING) -> Tensor:
         return self.G(z)

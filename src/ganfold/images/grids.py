@@ -1,4 +1,4 @@
-"""Pictures of pictures: grids, PNG files with a text in them, and the film of a run."""
+"""Grids of images, PNG files that carry text, and the film of a run."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from ganfold.errors import GanfoldError
 from ganfold.files import write_atomically
 
 GAP = 2  # pixels between the images of a grid
-GROUND = 128  # its grey
-PAIR_SIDE = 256  # pixels of an image in a pair at most
-CAPTION = 18  # pixels of a film's caption
-FILM_MS, LAST_MS = 8000, 2000  # how long a film runs, and how long its last frame stands
+GROUND = 128  # grey level between them
+PAIR_SIDE = 256  # largest side of an image in a pair, in pixels
+CAPTION = 18  # height of a film's caption, in pixels
+FILM_MS, LAST_MS = 8000, 2000  # length of a film, and how long its last frame is shown, in milliseconds
 
 
 def grid(images: np.ndarray, columns: int | None = None, scale: int = 1) -> Image.Image:
-    """Images side by side on grey.
+    """Images in rows on a grey ground.
 
     Args:
         images: uint8 (N, H, W, C) with 1, 3 or 4 channels, or (N, H, W).
-        columns: in a row; by default as near to a square as can be.
-        scale: each pixel becomes a square of so many.
+        columns: images in a row [makes the grid nearly square].
+        scale: each pixel becomes a square of this side.
 
     Raises:
-        GanfoldError: no images, or not uint8 of such a shape.
+        GanfoldError: there are no images, or they are not uint8 of such a shape.
     """
     if images.ndim == 3:
         images = images[..., None]
@@ -54,13 +54,13 @@ def pairs(
     head: Sequence[str],
     columns: int = 4,
 ) -> Image.Image:
-    """Images two by two, with lines of text below each pair and above all.
+    """Pairs of images, with lines of text below each pair and at the top.
 
     Args:
         left, right: uint8 (N, H, W, C) with 1, 3 or 4 channels, N of 1 or more.
-        captions: of each pair its lines, equally many; too long ones lose their beginning.
-        marked: whether a pair's last line is red.
-        head: lines above; long ones are wrapped.
+        captions: the lines below each pair, equally many for each. A line that is too long loses its beginning.
+        marked: for each pair, whether its last line is red.
+        head: lines at the top. Long ones are wrapped.
         columns: pairs in a row.
     """
     font, line = ImageFont.load_default(CAPTION - 6), CAPTION - 3
@@ -89,15 +89,15 @@ def pairs(
 
 
 def enlargement(images: np.ndarray) -> int:
-    """The `scale` at which small images (N, H, W, C) become about 64 pixels a side, so that a grid can be seen."""
+    """The `scale` that makes small images (N, H, W, C) about 64 pixels a side, large enough to look at."""
     return max(1, 64 // images.shape[1])
 
 
 def save_png(image: Image.Image, path: Path, text: dict[str, str] | None = None) -> None:
-    """Write a PNG whole or not at all, with these texts in it.
+    """Write a PNG, whole or not at all, with texts in its metadata.
 
     Raises:
-        GanfoldError: no space left, or the folder cannot be written.
+        GanfoldError: no space is left, or the folder cannot be written.
     """
     info = PngImagePlugin.PngInfo()
     for key, value in (text or {}).items():
@@ -106,28 +106,28 @@ def save_png(image: Image.Image, path: Path, text: dict[str, str] | None = None)
 
 
 def film(frames: Sequence[Path], path: Path, most: int = 120) -> None:
-    """Join PNG grids into an animated WebP, each with its name (the kimg) below; the last one stands longer.
+    """Join PNG grids into an animated WebP. Each frame shows its kimg below; the last one is shown longer.
 
     Args:
-        frames: PNG files named by their kimg, in order, all of one size.
+        frames: PNG files in order, named by their kimg, all of one size.
         path: where to write it, whole or not at all.
-        most: thin longer rows of frames evenly to so many; first and last always stay.
+        most: most frames of the film. More are thinned evenly; the first and the last stay.
 
     Raises:
-        GanfoldError: no frames, frames of different sizes, or no space left.
+        GanfoldError: there are no frames, their sizes differ, or no space is left.
     """
     if not frames:
         raise GanfoldError("a film needs at least one frame")
     kept = [frames[round(i)] for i in np.linspace(0, len(frames) - 1, min(most, len(frames)))]
-    pictures = [_captioned(frame) for frame in kept]
-    for frame, picture in zip(kept, pictures, strict=True):
-        if picture.size != pictures[0].size:
+    images = [_captioned(frame) for frame in kept]
+    for frame, image in zip(kept, images, strict=True):
+        if image.size != images[0].size:
             raise GanfoldError(f"{frame} is of another size than {kept[0]}: delete it, and the film can be made")
     durations = [max(40, FILM_MS // len(kept))] * (len(kept) - 1) + [LAST_MS]
 
     def write(temporary: Path) -> None:
-        pictures[0].save(
-            temporary, "WEBP", save_all=True, append_images=pictures[1:], duration=durations, loop=0, quality=80
+        images[0].save(
+            temporary, "WEBP", save_all=True, append_images=images[1:], duration=durations, loop=0, quality=80
         )
 
     write_atomically(path, write)
@@ -135,16 +135,16 @@ def film(frames: Sequence[Path], path: Path, most: int = 120) -> None:
 
 def _captioned(path: Path) -> Image.Image:
     with Image.open(path) as file:
-        picture = file.convert("RGBA" if file.mode in ("RGBA", "LA") else "RGB")
-    sheet = Image.new(picture.mode, (picture.width, picture.height + CAPTION), "white")
-    sheet.paste(picture)
+        image = file.convert("RGBA" if file.mode in ("RGBA", "LA") else "RGB")
+    sheet = Image.new(image.mode, (image.width, image.height + CAPTION), "white")
+    sheet.paste(image)
     words = f"{float(path.stem):,.{0 if float(path.stem) >= 100 else 3}f} kimg" if _is_number(path.stem) else path.stem
-    ImageDraw.Draw(sheet).text((4, picture.height + 2), words, fill="black", font=ImageFont.load_default(12))
+    ImageDraw.Draw(sheet).text((4, image.height + 2), words, fill="black", font=ImageFont.load_default(12))
     return sheet
 
 
 def _tail(text: str, width: int, font: Any) -> str:
-    """The end of a name that is too long: there it differs from the others."""
+    """The end of a name that is too long: names of files differ at their end."""
     short = text
     while font.getlength(short) > width:
         text = text[1:]

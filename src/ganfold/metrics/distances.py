@@ -1,4 +1,4 @@
-"""Distances between two sets of features: Fréchet, its limit of infinitely many samples, and kernel distance (KID)."""
+"""Distances between two sets of features: Fréchet, its limit at infinitely many samples, and kernel distance (KID)."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch import Tensor
 
 from ganfold.errors import GanfoldError
 
-BLOCK = 1024  # rows at once: tiles of 4 to 8 MB, which the allocator hands out again instead of asking the system
-POINTS = 8  # sizes through which `frechet_infinity` draws its line
+BLOCK = 1024  # rows at once: the allocator reuses tiles of 4 to 8 MB without asking the system for memory
+POINTS = 8  # sample sizes to which `frechet_infinity` fits its line
 
 
 @torch.no_grad()
 def frechet(x: Tensor, y: Tensor) -> float:
     """Squared Fréchet distance of the Gaussians that have the means and covariances of two sets of features.
 
-    |mu_x - mu_y|^2 + tr(S_x + S_y - 2 (S_x S_y)^(1/2)), Heusel et al. 2017, arXiv:1706.08500, eq. 6; with the unbiased
-    covariances (N - 1) of the published implementations. It is biased: it falls as samples are added.
+    |mu_x - mu_y|^2 + tr(S_x + S_y - 2 (S_x S_y)^(1/2)), Heusel et al. 2017, arXiv:1706.08500, eq. 6. Covariances are
+    unbiased (N - 1), as in the published implementations. The distance is biased: it falls as samples are added.
 
     Args:
         x, y: features (N, D) and (M, D), on one device that has float64.
@@ -29,33 +29,34 @@ def frechet(x: Tensor, y: Tensor) -> float:
         The distance, at least 0, in squared units of the features.
 
     Raises:
-        GanfoldError: fewer than 2 rows on a side, D that differ, or features that are not finite.
+        GanfoldError: a set has fewer than 2 rows, D differs, or features are not finite.
     """
     check("the Fréchet distance", x, y, 2)
-    return max(_between(_gaussian(x), _gaussian(y)), 0.0)  # rounding may leave -1e-13 where x is y
+    return max(_between(_gaussian(x), _gaussian(y)), 0.0)  # for equal sets, rounding may leave -1e-13
 
 
 @torch.no_grad()
 def frechet_infinity(x: Tensor, y: Tensor, seed: int = 0) -> float:
-    """The Fréchet distance that infinitely many samples x would have, by a straight line in 1/N.
+    """The Fréchet distance extrapolated to infinitely many samples x, by a straight line in 1/N.
 
-    Chong, Forsyth 2020, "Effectively unbiased FID and Inception Score and where to find them", arXiv:1911.07023:
-    the distance of random subsets of x, their sizes evenly spaced, and the intercept of the line through them. y stays
-    whole, so the bias that comes of its own number of samples remains.
+    Chong, Forsyth 2020, "Effectively unbiased FID and Inception Score and where to find them", arXiv:1911.07023: fit a
+    line to the distances of random subsets of x with evenly spaced sizes, and take its intercept. y stays whole, so the
+    bias of its own finite size remains.
 
-    The bias is a line in 1/N only where N is well above D. For Gaussians of equal variances the intercept falls short
-    by about a quarter of the bias that it removes at N = 2 D, by an eighth at 3 D, by 3 % at 8 D; hence 2 D is the
-    least that it takes, and subsets start from N/2, not from a fixed 5,000 as in the paper.
+    The bias is linear in 1/N only for N well above D. For Gaussians of equal variances the intercept leaves about a
+    quarter of the bias at N = 2 D, an eighth at 3 D, and 3 % at 8 D. Therefore x needs at least 2 D rows, and subsets
+    start at N/2 instead of the paper's fixed 5,000.
 
     Args:
-        x, y: features (N, D) and (M, D), on one device that has float64; x of the generator, y the reference.
-        seed: which subsets.
+        x: features of generated images (N, D), on a device that has float64.
+        y: features of the reference (M, D), on the same device.
+        seed: decides the subsets.
 
     Returns:
         The limit, in squared units of the features. Noise may bring it below 0.
 
     Raises:
-        GanfoldError: fewer than 2 D rows of x (or fewer than 32), and as `frechet`.
+        GanfoldError: x has fewer than 2 D rows or fewer than 32, or the features are refused by `frechet`.
     """
     check("the Fréchet distance", x, y, 2)
     count, dimensions = x.shape
@@ -68,33 +69,33 @@ def frechet_infinity(x: Tensor, y: Tensor, seed: int = 0) -> float:
     random = torch.Generator().manual_seed(seed)
     reference = _gaussian(y)
     sizes = np.linspace(count // 2, count, POINTS).astype(int)
-    found = []
+    distances = []
     for size in sizes:
         chosen = torch.randperm(count, generator=random)[:size].to(x.device)
-        found.append(_between(_gaussian(x[chosen]), reference))
-    return float(np.polyfit(1 / sizes, found, 1)[1])
+        distances.append(_between(_gaussian(x[chosen]), reference))
+    return float(np.polyfit(1 / sizes, distances, 1)[1])
 
 
 @torch.no_grad()
 def kid(x: Tensor, y: Tensor) -> tuple[float, float]:
     """Kernel distance of two sets of features, and its standard error.
 
-    The unbiased MMD^2 with the kernel k(a, b) = (a.b / D + 1)^3 over all pairs: Bińkowski et al. 2018,
+    The unbiased MMD^2 over all pairs, with the kernel k(a, b) = (a.b / D + 1)^3: Bińkowski et al. 2018,
     arXiv:1801.01401, section 4 (kernel) and eq. 4 (estimator). The standard error is the delete-one jackknife over the
-    rows of both sets; where the two distributions are nearly equal it errs on the wide side.
+    rows of both sets. It is too wide for two nearly equal distributions.
 
-    Features of float64 are computed with as such, all others in float32, which suffices as long as their means are not
-    thousands of times their spread.
+    float64 features are computed in float64, all others in float32. float32 suffices unless the means of the features
+    are thousands of times their spread.
 
     Args:
         x, y: features (N, D) and (M, D), on one device.
 
     Returns:
-        MMD^2, whose expectation is 0 for equal distributions, so that it may be negative; and its standard error.
+        MMD^2 and its standard error. The expectation of MMD^2 is 0 for equal distributions; it can be negative.
 
     Raises:
-        GanfoldError: fewer than 3 rows on a side (the jackknife leaves one out, and 2 must remain), D that differ, or
-            features that are not finite.
+        GanfoldError: a set has fewer than 3 rows (the jackknife leaves one out, and 2 must remain), D differs, or
+            features are not finite.
     """
     check("KID", x, y, 3)
     dtype = torch.float64 if torch.float64 in (x.dtype, y.dtype) else torch.float32
@@ -104,7 +105,7 @@ def kid(x: Tensor, y: Tensor) -> tuple[float, float]:
         (xx, _), (yy, _), (xy, yx) = _kernel_sums(x, x), _kernel_sums(y, y), _kernel_sums(x, y)
     within_x, within_y, between = xx.sum(), yy.sum(), xy.sum()
     value = within_x / (n * (n - 1)) + within_y / (m * (m - 1)) - 2 * between / (n * m)
-    # The estimate without row i of x, or j of y: the sums over pairs lose what that row takes part in.
+    # The estimates without row i of x, and without row j of y: the sums lose the pairs of that row.
     less_x = (within_x - 2 * xx) / ((n - 1) * (n - 2)) + within_y / (m * (m - 1)) - 2 * (between - xy) / ((n - 1) * m)
     less_y = within_x / (n * (n - 1)) + (within_y - 2 * yy) / ((m - 1) * (m - 2)) - 2 * (between - yx) / (n * (m - 1))
     variance = (n - 1) * less_x.var(correction=0) + (m - 1) * less_y.var(correction=0)
@@ -112,7 +113,7 @@ def kid(x: Tensor, y: Tensor) -> tuple[float, float]:
 
 
 def check(metric: str, x: Tensor, y: Tensor, least: int) -> None:
-    """Raise GanfoldError unless these are features (N, D), (M, D) that are finite, N and M at least `least`."""
+    """Raise GanfoldError unless x and y are finite features (N, D) and (M, D), with N and M at least `least`."""
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         raise GanfoldError(
             f"{metric} compares features of one kind, (N, D) with (M, D); these are {tuple(x.shape)} and "
@@ -132,19 +133,19 @@ def check(metric: str, x: Tensor, y: Tensor, least: int) -> None:
 
 
 def blocks(x: Tensor) -> Iterator[Tensor]:
-    """The rows of x, BLOCK at a time: a float64 copy of all of them may be large."""
+    """The rows of x, BLOCK at a time, because a float64 copy of all rows may be large."""
     return (x[start : start + BLOCK] for start in range(0, len(x), BLOCK))
 
 
 def mean_of(x: Tensor) -> Tensor:
-    """Mean (D) of rows (N, D), in float64."""
+    """Mean (D,) of rows (N, D), in float64."""
     return torch.stack([block.double().sum(0) for block in blocks(x)]).sum(0) / len(x)
 
 
 def _gaussian(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (D) and L (D, min(N, D)) in float64, where L L^T is the covariance.
+    """Mean (D,) and L (D, min(N, D)) in float64, where L L^T is the covariance.
 
-    With no more samples than dimensions the centred samples themselves are L: nothing is squared, so nothing is lost.
+    If N <= D, the centred samples themselves are L. They are not squared, so no digits are lost.
     """
     count, dimensions = x.shape
     mean = mean_of(x)
@@ -159,10 +160,10 @@ def _gaussian(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _between(x: tuple[Tensor, Tensor], y: tuple[Tensor, Tensor]) -> float:
-    """Fréchet distance of two Gaussians given by mean and L.
+    """Fréchet distance of two Gaussians, each by its mean and L.
 
-    S_x S_y has the eigenvalues of (L_x^T L_y)(L_x^T L_y)^T, so the trace of its root is the sum of the singular values
-    of L_x^T L_y: no root of a matrix that is not symmetric, which is complex where rounding makes it so.
+    S_x S_y has the eigenvalues of (L_x^T L_y)(L_x^T L_y)^T. The trace of its root is therefore the sum of the singular
+    values of L_x^T L_y. This avoids the root of a matrix that is not symmetric, which rounding can make complex.
     """
     (mean_x, root_x), (mean_y, root_y) = x, y
     trace = torch.linalg.svdvals(root_x.T @ root_y).sum()
@@ -170,7 +171,7 @@ def _between(x: tuple[Tensor, Tensor], y: tuple[Tensor, Tensor]) -> float:
 
 
 def _kernel_sums(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums of k(a_i, b_j) over j (N) and over i (M), float64; where b is a, without i = j, and each pair met once."""
+    """Sums of k(a_i, b_j) over j (N,) and over i (M,), float64. If b is a, pairs with i = j are left out."""
     same = a is b
     one = a.new_ones(())
     rows, columns = a.new_zeros(len(a), dtype=torch.float64), b.new_zeros(len(b), dtype=torch.float64)
@@ -187,7 +188,7 @@ def _kernel_sums(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 @contextmanager
 def _full_precision() -> Iterator[None]:
-    """float32 products in float32, whatever training chose: TF32 or bf16 would round by more than KID often is."""
+    """Computes float32 products in float32: the rounding of TF32 or bf16 is often larger than KID itself."""
     chosen = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:

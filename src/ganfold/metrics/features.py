@@ -1,8 +1,11 @@
-"""Images in, one vector of features each out: the networks that the metrics look through.
+"""Extractors: networks that turn each image into a vector of features, in which metrics compare images.
 
-Whichever network it is, images reach it in one way: uint8, as they would be saved; resized once, by an
-antialiased bicubic filter in floating point (Parmar, Zhang, Zhu 2022, "On aliased resizing and surprising
-subtleties in GAN evaluation", arXiv:2104.11222).
+Every network receives images in the same way: as uint8, as they would be saved, resized once by an antialiased
+bicubic filter in floating point (Parmar, Zhang, Zhu 2022, "On aliased resizing and surprising subtleties in GAN
+evaluation", arXiv:2104.11222).
+
+An installed package adds extractors by entry points of the group "ganfold.features". Each names a function that takes
+a `torch.device` and returns an `Extractor`.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -30,33 +34,36 @@ from ganfold.files import check_sha256, sha256, write_atomically, write_bytes
 from ganfold.networks.perceptual import EFFICIENTNET_SHA256, efficientnet_lite0
 
 KNOWN = ("efficientnet", "inception", "dinov2", "pixels")
+GROUP = "ganfold.features"  # the entry points by which an installed package adds extractors
 BICUBIC = "bicubic, antialiased"
-BAR = 1000  # images: from here on a bar shows how far it is
-NETWORK_SIZE = 224  # pixels a side: what EfficientNet-Lite0 and DINOv2 were trained at
+BAR = 1000  # images: with so many or more, a terminal shows a bar
+NETWORK_SIZE = 224  # pixels a side at which EfficientNet-Lite0 and DINOv2 were trained
 INCEPTION_URL = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt"
 INCEPTION_SHA256 = "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4"
 
 
 @dataclass(frozen=True)
 class Extractor:
-    """A network that turns images into features, with what a figure's protocol must say of it."""
+    """A network that turns images into features, with all that a metric's protocol says about it.
+
+    Features of real images are cached by `name` and `digest`, so two networks must not share both.
+    """
 
     name: str
-    digest: str  # SHA-256 of its weights; "" where there are none
-    size: int | None  # pixels a side that it is shown; None: the images' own
-    resizer: str
+    digest: str  # SHA-256 of its weights; "" without weights
+    size: int | None  # side of the images that it receives, in pixels; None: the images' own
+    resizer: str  # how images come to that size
     network: Callable[[Tensor], Tensor]  # float32 (B, 3, S, S) in [0, 255] -> (B, D)
     device: torch.device
 
     @torch.no_grad()
     def __call__(self, images: np.ndarray) -> Tensor:
-        """Features of images: uint8 (N, C, H, W), C of 1, 3 or 4 -> float32 (N, D) on the CPU.
+        """Features of images uint8 (N, C, H, W), C of 1, 3 or 4: float32 (N, D) on the CPU.
 
-        Grey is shown as equal red, green and blue; transparency lies on white.
+        Grey becomes equal red, green and blue. Transparent images are laid on white.
         """
         batch = 256 if self.device.type == "cuda" else 32
         parts = []
-        # A bar on a terminal, for what takes longer than a moment (a network on a CPU: some 50 images a second).
         for start in track(
             range(0, len(images), batch),
             f"Looking at {len(images):,} images",
@@ -71,14 +78,14 @@ class Extractor:
         return torch.cat(parts)
 
     def cached(self, images: np.ndarray) -> Tensor:
-        """As calling it, but looked up by the images' content if they were seen before: for real images."""
+        """The same, from the cache if these very images were seen before. For real images, which come again."""
         digest = hashlib.blake2b(f"{self.name} {self.digest} {self.size} {images.shape}".encode(), digest_size=16)
         for start in range(0, len(images), 4096):
             digest.update(np.ascontiguousarray(images[start : start + 4096]).data)
         path = default_cache() / "features" / f"{digest.hexdigest()}.npy"
         try:
             return torch.from_numpy(np.load(path))
-        except (OSError, ValueError, EOFError):  # not there, or cut short
+        except (OSError, ValueError, EOFError):  # no such file, or a file cut short
             features = self(images)
         stored = io.BytesIO()
         np.save(stored, features.numpy())
@@ -86,28 +93,34 @@ class Extractor:
         return features
 
     def protocol(self) -> dict[str, object]:
-        """What must be equal for two figures to be comparable."""
+        """What must be equal for two metrics to be comparable."""
         size = f"{self.size} px" if self.size else "the images' own"
         return {"extractor": self.name, "weights": self.digest, "input size": size, "resizer": self.resizer}
 
 
-def extractor(name: str, weights: str | Path | None = None, device: str | torch.device = "cpu") -> Extractor:
+def extractor(
+    name: str | Extractor, weights: str | Path | None = None, device: str | torch.device = "cpu"
+) -> Extractor:
     """The extractor of this name.
 
     Args:
-        name: "efficientnet" (EfficientNet-Lite0, 1,280 features; needs no network), "inception" (the network of
-            published FIDs, 2,048), "dinov2" (the base model's class token, 768), "pixels", or the path of a TorchScript
-            file that turns float32 (B, 3, H, W) in [0, 255], at the images' own size, into (B, D).
-        weights: for inception its TorchScript file, for dinov2 a folder in the format of the transformers library;
-            by default they are downloaded.
+        name: "efficientnet" (EfficientNet-Lite0, 1,280 features; needs no download), "inception" (the network of
+            published FIDs, 2,048), "dinov2" (the base model's class token, 768), "pixels", the name of an extractor
+            from an installed package, or the path of a TorchScript file that turns float32 (B, 3, H, W) in [0, 255], at
+            the images' own size, into (B, D). An `Extractor` is returned as it is.
+        weights: a TorchScript file for inception; for dinov2 a folder in the format of the transformers library
+            [downloaded].
         device: where to compute.
 
     Raises:
-        GanfoldError: no such extractor, a file that is not what it must be, or nothing to be had without a network.
+        GanfoldError: there is no such extractor, a file has the wrong content, or the download fails.
     """
-    device = torch.device(device)
     if weights and name not in ("inception", "dinov2"):
-        raise GanfoldError(f"{name} takes no weights: --weights goes with --features inception or dinov2")
+        shown = name.name if isinstance(name, Extractor) else name
+        raise GanfoldError(f"{shown} takes no weights: --weights goes with --features inception or dinov2")
+    if isinstance(name, Extractor):
+        return name
+    device = torch.device(device)
     match name:
         case "efficientnet":
             return efficientnet(device=device)
@@ -117,19 +130,36 @@ def extractor(name: str, weights: str | Path | None = None, device: str | torch.
             return _dinov2(weights, device)
         case "pixels":
             return Extractor("pixels", "", None, "none", lambda pixels: pixels / 255, device)
+    points = entry_points(group=GROUP)
+    if name in points.names:
+        return _installed(name, points[name].load, device)
     if not Path(name).is_file():
+        known = [*KNOWN, *sorted(points.names)]
         raise GanfoldError(
-            f"there are no features {name!r}{did_you_mean(name, KNOWN)} (known: {', '.join(KNOWN)}, "
+            f"there are no features {name!r}{did_you_mean(name, known)} (known: {', '.join(known)}, "
             "or the path of a TorchScript file)"
         )
     return Extractor(Path(name).name, sha256(Path(name)), None, "none", _script(Path(name), device), device)
 
 
-def efficientnet(size: int = NETWORK_SIZE, device: torch.device | str = "cpu") -> Extractor:
-    """EfficientNet-Lite0 (Tan, Le 2019, arXiv:1905.11946; Liu 2020) trained on ImageNet: 1,280 features, averaged
-    over places after the last activation. The weights come with a package.
+def _installed(name: str, load: Callable[[], Any], device: torch.device) -> Extractor:
+    """The extractor that the function of an installed package makes."""
+    try:
+        made = load()(device)
+    except Exception as error:
+        raise GanfoldError(
+            f"the package that adds the features {name!r} fails ({type(error).__name__}: {error}): update or remove it"
+        ) from error
+    if not isinstance(made, Extractor):
+        raise GanfoldError(f"the package that adds the features {name!r} makes no Extractor: update or remove it")
+    return made
 
-    Pixels are scaled as in its authors' training, (x - 127) / 128, not by ImageNet's mean and deviation.
+
+def efficientnet(size: int = NETWORK_SIZE, device: torch.device | str = "cpu") -> Extractor:
+    """EfficientNet-Lite0 (Tan, Le 2019, arXiv:1905.11946; Liu 2020), trained on ImageNet: 1,280 features.
+
+    The features are the mean over all places after the last activation. The weights come with a package. Pixels are
+    scaled as in the authors' training, (x - 127) / 128, and not by ImageNet's mean and deviation.
     """
     network = efficientnet_lite0().to(device)
     network.to(memory_format=torch.channels_last)
@@ -142,7 +172,7 @@ def efficientnet(size: int = NETWORK_SIZE, device: torch.device | str = "cpu") -
 
 
 def _inception(weights: str | Path | None, device: torch.device) -> Extractor:
-    """Inception-v3 as in Heusel 2017's code (arXiv:1706.08500), with the resizing that is part of its graph."""
+    """Inception-v3 as in the code of Heusel et al. 2017 (arXiv:1706.08500). Its graph resizes the images itself."""
     path = Path(weights) if weights else _download(INCEPTION_URL, "inception-2015-12-05.pt")
     check_sha256(path, INCEPTION_SHA256, f"get {INCEPTION_URL} and give it by --weights")
     network = _script(path, device)
@@ -153,7 +183,7 @@ def _inception(weights: str | Path | None, device: torch.device) -> Extractor:
 
 
 def _dinov2(weights: str | Path | None, device: torch.device) -> Extractor:
-    """DINOv2 ViT-B/14 (Oquab 2023, arXiv:2304.07193): the class token after the last norm (Stein 2023)."""
+    """DINOv2 ViT-B/14 (Oquab et al. 2023, arXiv:2304.07193): the class token after the last norm (Stein 2023)."""
     try:
         from transformers import Dinov2Model
     except ImportError as error:

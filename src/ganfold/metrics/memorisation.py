@@ -1,7 +1,7 @@
 """Memorisation: are samples nearer to the training images than new real images are?
 
-A small distance alone says nothing, since real images resemble each other too. So each figure here sets the samples
-beside real images that were held out of training, and treats both alike.
+A small distance alone says nothing, because real images resemble each other too. Each metric here therefore treats
+samples and held-out real images in the same way and compares them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-QUANTILE = 0.01  # of the held-out distances: what is nearer than this is called a near-copy
-SIDE = 14  # px to which views are averaged: with margins of a 16th, 2, 4, 8 whole px at 32, 64, 128
-ROWS, COLUMNS = 1024, 8192  # queries and bank images whose distances are in memory at once
+QUANTILE = 0.01  # of the held-out distances: a nearer sample is called a near-copy
+SIDE = 14  # pixels a side of an averaged view: with margins of a 16th, 2, 4 and 8 whole pixels of 32, 64 and 128
+ROWS, COLUMNS = 1024, 8192  # queries and bank images in memory at once
 COMPONENTS = 64  # of the PCA before C_T (Meehan 2020, section 5.1)
-CELL = 50  # held-out images a cell that C_T aims at
-CELL_LEAST = 20  # held-out images and samples: below it a cell's normal approximation is poor, and it is left out
+CELL = 50  # held-out images in a cell, the aim of C_T's k-means
+CELL_LEAST = 20  # held-out images and samples in a cell: with fewer, the normal approximation is poor
 
 
 def nearest(queries: Tensor, bank: Tensor, skip: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -28,38 +28,38 @@ def nearest(queries: Tensor, bank: Tensor, skip: Tensor | None = None) -> tuple[
     Args:
         queries: float32 (N, D).
         bank: float32 (M, D) on the same device; M of 1 or more, 2 with `skip`.
-        skip: int64 (N,), for each query a bank row that does not count: itself.
+        skip: int64 (N,), for each query the bank row to leave out, which is the query itself.
 
     Returns:
-        Euclidean distances, float32 (N,), exactly 0 for equal rows; and the rows' numbers, int64 (N,).
+        Euclidean distances, float32 (N,), exactly 0 for equal rows, and the numbers of the rows, int64 (N,).
     """
-    # |q - b|^2 = |q|^2 - 2 qb + |b|^2 loses digits far from the origin: so all is centred, and the distance to the
-    # row that is found is taken anew, by difference
+    # |q - b|^2 = |q|^2 - 2 qb + |b|^2 loses digits far from the origin. Rows are therefore centred, and the distance
+    # to the nearest row is computed once more from the difference.
     mean = bank.mean(0)
     index = torch.empty(len(queries), dtype=torch.int64, device=queries.device)
     distance = torch.empty(len(queries), device=queries.device)
     for begin in range(0, len(queries), ROWS):
         rows = queries[begin : begin + ROWS] - mean
         least = torch.full((len(rows),), torch.inf, device=rows.device)
-        found = index[begin : begin + ROWS]
+        best = index[begin : begin + ROWS]
         for first in range(0, len(bank), COLUMNS):
             columns = bank[first : first + COLUMNS] - mean
-            gap = torch.addmm(columns.square().sum(1), rows, columns.T, alpha=-2)  # |q|^2 is the same for all
+            gap = torch.addmm(columns.square().sum(1), rows, columns.T, alpha=-2)  # |q|^2 is the same for all columns
             if skip is not None:
                 own = skip[begin : begin + ROWS].to(gap.device) - first
                 here = ((own >= 0) & (own < len(columns))).nonzero().flatten()
                 gap[here, own[here]] = torch.inf
             value, column = gap.min(1)
             nearer = value < least
-            least[nearer], found[nearer] = value[nearer], column[nearer] + first
-        distance[begin : begin + ROWS] = (queries[begin : begin + ROWS] - bank[found]).norm(dim=1)
+            least[nearer], best[nearer] = value[nearer], column[nearer] + first
+        distance[begin : begin + ROWS] = (queries[begin : begin + ROWS] - bank[best]).norm(dim=1)
     return distance, index
 
 
 def nearest_in_pixels(images: np.ndarray, bank: Tensor, skip: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """The training image that is nearest to any of an image's `pixel_views`.
 
-    Shifts between those of the views are tried too, by halving the step, but only against the image found.
+    Shifts between those of the views are then tried too, in steps of half the size, against that training image alone.
 
     Args:
         images: uint8 (N, C, H, H).
@@ -67,14 +67,14 @@ def nearest_in_pixels(images: np.ndarray, bank: Tensor, skip: Tensor | None = No
         skip: as in `nearest`.
 
     Returns:
-        As `nearest`: distances and numbers; and whether the mirrored image it was that is nearest, bool (N,).
+        Distances and numbers as from `nearest`, and whether the mirrored image is the nearest, bool (N,).
     """
     places = _places(images.shape[-1])
     which = torch.zeros(len(images), dtype=torch.int64)
     distance = torch.full((len(images),), torch.inf)
     index = which.clone()
     for number, view in enumerate(pixel_views(images)):
-        far, row = (found.cpu() for found in nearest(view.to(bank.device), bank, skip))
+        far, row = (part.cpu() for part in nearest(view.to(bank.device), bank, skip))
         nearer = far < distance
         distance[nearer], index[nearer], which[nearer] = far[nearer], row[nearer], number
     place, limit = torch.tensor(places)[which], 2 * _margin(images.shape[-1])
@@ -96,15 +96,15 @@ def nearest_in_pixels(images: np.ndarray, bank: Tensor, skip: Tensor | None = No
 
 
 def pixel_views(images: np.ndarray) -> Iterator[Tensor]:
-    """Each image as it is found though it was shifted or mirrored: up to 50 crops, every other one mirrored.
+    """Up to 50 crops of each image, every other one mirrored, to find copies that were shifted or mirrored.
 
     Args:
-        images: uint8 (N, C, H, H), C of 1, 3 or 4; transparency is laid on white.
+        images: uint8 (N, C, H, H), C of 1, 3 or 4. Transparent images are laid on white.
 
     Yields:
-        float32 (N, D): crops that leave out a 16th of the side on average at each edge, shifted by up to as much,
-        averaged to at most 14 x 14, and scaled so that their Euclidean distance is the root mean square difference
-        of pixel values in [0, 1].
+        float32 (N, D). A crop leaves out a 16th of the side at each edge, on average, and is shifted by up to as much.
+        It is averaged to at most 14 x 14 and scaled: the Euclidean distance of two crops is the root mean square
+        difference of their pixel values in [0, 1].
     """
     for top, left, mirrored in _places(images.shape[-1]):
         if not mirrored:
@@ -113,7 +113,7 @@ def pixel_views(images: np.ndarray) -> Iterator[Tensor]:
 
 
 def pixel_bank(images: np.ndarray) -> Tensor:
-    """What `pixel_views` are compared with: the middle crop of each image, float32 (N, D)."""
+    """The middle crop of each image, float32 (N, D), to compare `pixel_views` with."""
     margin = _margin(images.shape[-1])
     return _flat(_averaged(images, margin, margin))
 
@@ -121,31 +121,30 @@ def pixel_bank(images: np.ndarray) -> Tensor:
 def copy_share(samples: Tensor, held_out: Tensor) -> tuple[float, float]:
     """Share of samples that lie strictly nearer to a training image than the 1 % quantile of new real images.
 
-    It compares with the held-out images' mix: samples that are mostly of a kind whose real images lie close together
-    raise the share without any copying.
+    If samples are mostly of one kind, and real images of that kind lie close together, the share rises without copying.
 
     Args:
-        samples, held_out: their distances to the nearest training image, float (N,) and (n,), n of 1 or more.
+        samples, held_out: distances to the nearest training image, float (N,) and (n,), n of 1 or more.
 
     Returns:
-        The share, 0 to 1; and the quantile: the lower of the two distances that it falls between, so that no more
-        than 1 % of the held-out images are themselves below it; under 102 images the smallest distance.
+        The share, 0 to 1, and the quantile. The quantile is the lower of its two neighbouring distances, so at most 1 %
+        of the held-out images are below it. With fewer than 102 held-out images it is the smallest distance.
     """
     threshold = held_out.double().quantile(QUANTILE, interpolation="lower").item()
     return (samples.double() < threshold).double().mean().item(), threshold
 
 
 def authenticity(samples: Tensor, train: Tensor) -> float:
-    """Share of authentic samples: further from their nearest training image than that is from its own nearest.
+    """Share of authentic samples: those farther from their nearest training image than it is from its own nearest.
 
-    Alaa 2022 (arXiv:2102.08921), section 3.3, with the estimator of its appendix that Stein 2023 (arXiv:2306.04675)
-    calls AuthPct.
+    Alaa et al. 2022 (arXiv:2102.08921), section 3.3, with the estimator of its appendix, called AuthPct by Stein et al.
+    2023 (arXiv:2306.04675).
 
     Args:
         samples, train: features, float32 (N, D) and (M, D); M of 2 or more.
 
     Returns:
-        0 (each sample is a copy by this measure) to 1. What real images score depends on the data: never read it alone.
+        0 (every sample is a copy) to 1. The score of real images depends on the data: never read it alone.
     """
     distance, index = nearest(samples, train)
     own, back = torch.unique(index, return_inverse=True)
@@ -154,19 +153,19 @@ def authenticity(samples: Tensor, train: Tensor) -> float:
 
 
 def c_t(samples: Tensor, held_out: Tensor, train: Tensor, seed: int = 0) -> float | None:
-    """Do samples lie nearer to the training images than held-out images do, over all? In standard deviations.
+    """C_T: whether samples lie nearer to the training images than held-out images do, in standard deviations.
 
-    Meehan, Chaudhuri, Dasgupta 2020 (arXiv:2004.05675), C_T: in each cell of a k-means of the training images, the
-    Mann-Whitney statistic of both sets' distances to the cell's training images, as a z-score; averaged by the
-    held-out images' share of each cell. Before it a PCA to 64 dimensions.
+    Meehan, Chaudhuri, Dasgupta 2020 (arXiv:2004.05675). A PCA to 64 dimensions comes first, then a k-means of the
+    training images. In each cell, the Mann-Whitney statistic compares both sets' distances to the cell's training
+    images, as a z-score. C_T is the mean z-score, weighted by the number of held-out images in each cell.
 
     Args:
         samples, held_out, train: features, float32 (N, D), (n, D) and (M, D).
         seed: of k-means.
 
     Returns:
-        Far below 0: copying. About 0: as near as new real images. Far above 0: under-fitting. None where no cell
-        holds 20 of both.
+        Far below 0: copying. About 0: as near as new real images. Far above 0: under-fitting. None if no cell holds 20
+        samples and 20 held-out images.
     """
     from scipy.stats import mannwhitneyu
     from sklearn.cluster import KMeans
@@ -199,13 +198,13 @@ def _shifts(side: int) -> list[int]:
 
 
 def _places(side: int) -> list[tuple[int, int, int]]:
-    """Top and left of each view's crop, and 1 where it is mirrored."""
+    """Top and left of each view's crop, and 1 if it is mirrored."""
     corners = [_margin(side) + shift for shift in _shifts(side)]
     return list(product(corners, corners, (0, 1)))
 
 
 def _averaged(images: np.ndarray, top: int, left: int) -> Tensor:
-    """The crop with this corner, float32 (N, C, S, S) in [0, 1]."""
+    """The averaged crop with this corner, float32 (N, C, S, S) in [0, 1]."""
     crop = images.shape[-1] - 2 * _margin(images.shape[-1])
     side = min(SIDE, crop)
     parts = [torch.empty(0, min(3, images.shape[1]), side, side)]

@@ -1,11 +1,13 @@
-"""`ganfold probe`: what a discriminator has learnt, by a linear classifier on its features (Radford 2015, sec. 5.1)."""
+"""What a discriminator has learnt, by a linear classifier on its features.
+
+Radford, Metz, Chintala 2015, arXiv:1511.06434, section 5.1.
+"""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,196 +16,105 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-import ganfold
-from ganfold import data as ganfold_data
-from ganfold.data import ImageSet, drawn
+from ganfold import data
+from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError
-from ganfold.files import write_json
 from ganfold.gans.contract import GAN
+from ganfold.images.pixels import to_float
+from ganfold.interface.result import Result, protocol_line, stamp
 from ganfold.metrics.features import efficientnet
 from ganfold.runs.run import Run, build
 
-SIDE = 4  # of the grid that each layer's map is pooled to
-POOL, TEST = 2_000, 1_000  # images at most that labels are drawn from, and that are classified
-COSTS = (1e-5, 1e-4, 1e-3, 1e-2)  # C of the SVM that cross-validation chooses from
+SIDE = 4  # each layer's map is pooled to a grid of this side
+POOL, TEST = 2_000, 1_000  # most images that labels are drawn from, and most images to classify
+COSTS = (1e-5, 1e-4, 1e-3, 1e-2)  # values of the SVM's C that cross-validation tries
 FOLDS = 3
 NEIGHBOURS = 5
 COMPONENTS = 64  # of PCA
-NETWORK_SIZE = 112  # pixels a side that the ImageNet network is shown: a quarter of the work of its own 224
+NETWORK_SIZE = 112  # pixels a side for the ImageNet network: a quarter of the work of its usual 224
+
+Features = tuple[np.ndarray, np.ndarray]  # (N, D) of the pool and (M, D) of the images to classify
+Choose = Callable[[np.ndarray, np.ndarray], Any]  # features and labels of the first draw -> an unfitted classifier
 
 
 @dataclass(frozen=True)
-class Row:
-    """One representation: balanced accuracy by the number of labels, its mean and deviation over draws of labels."""
+class ProbeRow:
+    """The balanced accuracy on one representation, for each number of labels."""
 
     name: str
-    accuracy: list[float]  # for each count of labels, 0 to 1
-    deviation: list[float]
+    accuracy: list[float]  # 0 to 1, the mean over draws of the labels
+    deviation: list[float]  # its standard deviation over these draws
 
 
-@dataclass(frozen=True)
-class Probe:
-    """What `probe` found."""
+@dataclass(frozen=True, repr=False)
+class Probe(Result):
+    """How well a classifier does on a discriminator's features, and on others."""
 
-    rows: list[Row]  # the trained discriminator's first
-    labels: list[int]  # a class, for each column
+    rows: list[ProbeRow]  # the trained discriminator's first
+    labels: list[int]  # labels of each class, one number for each column
     protocol: dict[str, Any]
 
-    def __getitem__(self, name: str) -> Row:
+    def __getitem__(self, name: str) -> ProbeRow:
+        """The row of this name, such as "this D"."""
         return next(row for row in self.rows if row.name == name)
 
     def lines(self) -> list[str]:
-        """The table for the console."""
+        """The table and the protocol."""
         width = max(len(row.name) for row in self.rows)
         lines = [" " * width + "".join(f"  {f'{count} a class':>16}" for count in self.labels)]
         for row in self.rows:
             cells = (f"{100 * a:.1f} ± {100 * d:.1f} %" for a, d in zip(row.accuracy, row.deviation, strict=True))
             lines.append(row.name.ljust(width) + "".join(f"  {cell:>16}" for cell in cells))
-        return [*lines, "", "Protocol: " + "; ".join(f"{name} {value}" for name, value in self.protocol.items())]
+        return [*lines, "", protocol_line(self.protocol)]
 
 
-def probe(
-    run: str | Path | Run,
-    data: str | Path | None = None,
-    *,
-    labels: tuple[int, ...] = (10, 50, 100),
-    draws: int = 3,
-    seed: int = 0,
-    checkpoint: str = "best",
-    out: str | Path | None = None,
-    progress: bool = True,
-) -> Probe:
-    """Classify images by a linear SVM on the features of a run's discriminator, from few labels.
+@dataclass(frozen=True)
+class Split:
+    """Images uint8 (N, C, H, W) and labels int64 (N,): some to learn from, and some to classify."""
 
-    The features: what every layer of D gives after its nonlinearity, maps max-pooled to 4 x 4, joined (Radford 2015,
-    arXiv:1511.06434, sec. 5.1). Beside them the same SVM on the features of the same D untrained, on pixels, on their
-    principal components and on the features of a network that was trained on ImageNet's labels; and the nearest
-    neighbours by D's features and by pixels. Labels are drawn from the training images, held-out images are classified.
+    pool: np.ndarray
+    pool_labels: np.ndarray
+    test: np.ndarray
+    test_labels: np.ndarray
+
+
+def image_network(run: Run, gan: GAN | None = None) -> nn.Module:
+    """The network of a run's GAN that sees an image and nothing else; of `gan`, if one of the same kind is given.
+
+    Raises:
+        GanfoldError: the GAN has no such network.
+    """
+    gan = gan or run.gan
+    if gan.image_network is None:
+        raise GanfoldError(
+            f"{run.path} is a {run.record.gan}: it has no discriminator that judges an image by itself, so its "
+            "features would hold more than the image"
+        )
+    return gan.get_submodule(gan.image_network)
+
+
+def labelled_images(run: Run, source: str | Path | None, most: int, progress: bool) -> ImageSet:
+    """The images to probe with: those of the run, or of another source.
 
     Args:
-        run: a run folder, or a run that is loaded.
-        data: labelled images [those of the run].
-        labels: how many labels of each class to learn from.
-        draws: how often they are drawn.
-        seed: which are drawn.
-        checkpoint: "best" or "last", of a run folder.
-        out: where to write the JSON [RUN/probe.json].
+        run: decides the size and the channels.
+        source: labelled images; None: those of the run.
+        most: labels of each class that will be needed.
         progress: show a bar while images are prepared.
 
     Raises:
-        GanfoldError: no run, no labels, too few images of a class, or a discriminator that is told the label or sees
-            more than an image.
+        GanfoldError: the images have no classes, a class has too few training images, or none is held out of a class.
     """
-    run = run if isinstance(run, Run) else Run(run, checkpoint)
-    if not labels or min(labels) < FOLDS or draws < 1:
-        raise GanfoldError(f"--labels must be {FOLDS} or more each, and --draws 1 or more")
-    _discriminator(run)  # refuses first
-    images = _labelled(run, data, max(labels), progress)
-    assert images.labels is not None
-    pool = _balanced(images.labels, images.train, POOL // len(images.classes), seed)
-    test = drawn(images.held_out, TEST, seed)
-    shown = [np.ascontiguousarray(images.images[part]) for part in (pool, test)]
-    answers = [images.labels[part] for part in (pool, test)]
-    untrained = build(run.config).eval()
-    _take_statistics(_discriminator(run, untrained), _scaled(shown[0][:512]))
-    looks: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-        "this D": lambda part: features_of(_discriminator(run), part),
-        "the same D untrained": lambda part: features_of(_discriminator(run, untrained), part),
-        "pixels": lambda part: part.reshape(len(part), -1).astype(np.float32),
-        "an ImageNet network": lambda part: efficientnet(NETWORK_SIZE).cached(part).numpy(),
-    }
-    found = {name: [look(part) for part in shown] for name, look in looks.items()}
-    found["principal components of pixels"] = _principal(*found["pixels"])
-    chosen = [[_balanced(answers[0], None, count, seed + draw) for draw in range(draws)] for count in labels]
-    rows = [_row(name, found[name], answers, chosen, _svm) for name in found]
-    rows += [
-        _row(f"{name}, {NEIGHBOURS} nearest neighbours", found[name], answers, chosen, _neighbours)
-        for name in ("this D", "pixels")
-    ]
-    protocol = {
-        "images": images.source,
-        "fingerprint": images.fingerprint,
-        "classes": len(images.classes),
-        "labels drawn from": f"{len(pool)} training images",
-        "classified": f"{len(test)} held-out images",
-        "measure": "balanced accuracy, mean and standard deviation over draws of the labels",
-        "draws": draws,
-        "seed": seed,
-        "classifier": f"linear SVM, squared hinge loss, standardised features, C of {COSTS} by {FOLDS}-fold "
-        "cross-validation on the first draw",
-        "features of D": int(found["this D"][0].shape[1]),
-        "checkpoint": run.checkpoint,
-        "ganfold": ganfold.__version__,
-        "date": datetime.now(UTC).date().isoformat(),
-    }
-    result = Probe(rows, list(labels), protocol)
-    write_json(Path(out) if out else run.path / "probe.json", asdict(result))
-    return result
-
-
-def features_of(discriminator: nn.Module, images: np.ndarray) -> np.ndarray:
-    """What each layer gives after its nonlinearity, float32 (N, D), of uint8 images (N, C, H, W).
-
-    Maps are max-pooled to 4 x 4; layers without places are taken as they are.
-    """
-    parts: list[Tensor] = []
-
-    def keep(_: nn.Module, __: Any, output: Tensor) -> None:
-        pooled = F.adaptive_max_pool2d(output, SIDE) if output.ndim == 4 else output
-        parts.append(pooled.flatten(1).clone())
-
-    layers = [layer for layer in discriminator.modules() if isinstance(layer, nn.LeakyReLU | nn.ReLU | nn.PReLU)]
-    handles = [layer.register_forward_hook(keep) for layer in layers]
-    rows = []
-    try:
-        with torch.inference_mode():
-            for start in range(0, len(images), 256):
-                parts.clear()
-                discriminator(_scaled(images[start : start + 256]))
-                rows.append(torch.cat(parts, 1).numpy())
-    finally:
-        for handle in handles:
-            handle.remove()
-    return np.concatenate(rows)
-
-
-def _discriminator(run: Run, gan: GAN | None = None) -> nn.Module:
-    """The part of D that sees images and nothing else; of another GAN of the same kind, if one is given."""
-    whole = getattr(gan or run.gan, "D", None)
-    part = getattr(whole, "trunk", whole)
-    first = next((m for m in part.modules() if isinstance(m, nn.Conv2d | nn.Linear)), None) if part else None
-    shape = run.gan.shape
-    sees = {shape.channels, 4 * shape.channels, shape.channels * shape.resolution**2}  # channels, of 2 x 2, all pixels
-    taken = getattr(first, "in_channels", getattr(first, "in_features", 0))
-    if not isinstance(part, nn.Sequential) or taken not in sees:
-        raise GanfoldError(
-            f"{run.path} is a {run.config['gan']}: it has no discriminator that judges an image by itself, so its "
-            "features would hold more than the image"
-        )
-    return part
-
-
-def _take_statistics(network: nn.Module, images: Tensor) -> None:
-    """Let every BatchNorm hold the statistics of these images: without training they would be none."""
-    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = 1.0  # those of one batch
-        norm.train()
-    with torch.inference_mode():
-        network(images)
-    for norm in norms:
-        norm.eval()
-
-
-def _labelled(run: Run, source: str | Path | None, most: int, progress: bool) -> ImageSet:
-    """The images, if there are labels enough."""
-    about, fit = run.config["data"], run.config["settings"]["fit"]
+    trained = run.record.data
     images = (
         run.images(progress)
         if source is None
-        else ganfold_data.load(
-            source, resolution=about["resolution"], channels=about["channels"], fit=fit, progress=progress
+        else data.load(
+            source,
+            resolution=trained.resolution,
+            channels=trained.channels,
+            fit=run.record.settings.fit,
+            progress=progress,
         )
     )
     if images.labels is None:
@@ -226,44 +137,146 @@ def _labelled(run: Run, source: str | Path | None, most: int, progress: bool) ->
     return images
 
 
+def split_of(images: ImageSet, seed: int) -> Split:
+    """Training images to draw labels from, balanced over the classes, and held-out images to classify."""
+    assert images.labels is not None
+    pool = _balanced(images.labels, images.train, POOL // len(images.classes), seed)
+    test = data.drawn(images.held_out, TEST, seed)
+    learnt, classified = (np.ascontiguousarray(images.images[part]) for part in (pool, test))
+    return Split(learnt, images.labels[pool], classified, images.labels[test])
+
+
+def representations(run: Run, split: Split) -> dict[str, Features]:
+    """The features to compare, by name: the discriminator's, its untrained twin's, and those that need no GAN."""
+    trained, untrained = image_network(run), image_network(run, build(run.record, run.gan_class).eval())
+    _take_statistics(untrained, to_float(split.pool[:512]))
+    extractors: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "this D": lambda images: features_of(trained, images),
+        "the same D untrained": lambda images: features_of(untrained, images),
+        "pixels": lambda images: images.reshape(len(images), -1).astype(np.float32),
+        "an ImageNet network": lambda images: efficientnet(NETWORK_SIZE).cached(images).numpy(),
+    }
+    features = {name: (extract(split.pool), extract(split.test)) for name, extract in extractors.items()}
+    return features | {"principal components of pixels": _principal(*features["pixels"])}
+
+
+def classify(
+    features: dict[str, Features], split: Split, labels: tuple[int, ...], draws: int, seed: int
+) -> list[ProbeRow]:
+    """The accuracy of a linear SVM on each representation, and of nearest neighbours on two of them.
+
+    Args:
+        features: the representations, by name.
+        split: their images and labels.
+        labels: labels of each class to learn from.
+        draws: number of draws for each of these numbers.
+        seed: of the first draw; each further one adds 1.
+    """
+    chosen = [[_balanced(split.pool_labels, None, count, seed + draw) for draw in range(draws)] for count in labels]
+    rows = [_row(name, both, split, chosen, _svm) for name, both in features.items()]
+    return rows + [
+        _row(f"{name}, {NEIGHBOURS} nearest neighbours", features[name], split, chosen, _neighbours)
+        for name in ("this D", "pixels")
+    ]
+
+
+def protocol_of(run: Run, images: ImageSet, split: Split, width: int, draws: int, seed: int) -> dict[str, Any]:
+    """All that one must know to compare a probe with another; `width` is the number of the discriminator's features."""
+    return {
+        "images": images.source,
+        "fingerprint": images.fingerprint,
+        "classes": len(images.classes),
+        "labels drawn from": f"{len(split.pool)} training images",
+        "classified": f"{len(split.test)} held-out images",
+        "measure": "balanced accuracy, mean and standard deviation over draws of the labels",
+        "draws": draws,
+        "seed": seed,
+        "classifier": f"linear SVM, squared hinge loss, standardised features, C of {COSTS} by {FOLDS}-fold "
+        "cross-validation on the first draw",
+        "features of D": width,
+        "checkpoint": run.checkpoint,
+        **stamp(),
+    }
+
+
+def features_of(network: nn.Module, images: np.ndarray) -> np.ndarray:
+    """The outputs of all nonlinearities of a network, joined: float32 (N, D).
+
+    Maps are max-pooled to 4 x 4. Outputs without places are taken as they are.
+
+    Args:
+        network: takes images in [-1, 1], float32 (B, C, H, W).
+        images: uint8 (N, C, H, W).
+    """
+    parts: list[Tensor] = []
+
+    def keep(_: nn.Module, __: Any, output: Tensor) -> None:
+        pooled = F.adaptive_max_pool2d(output, SIDE) if output.ndim == 4 else output
+        parts.append(pooled.flatten(1).clone())
+
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.LeakyReLU | nn.ReLU | nn.PReLU)]
+    handles = [layer.register_forward_hook(keep) for layer in layers]
+    rows = []
+    try:
+        with torch.inference_mode():
+            for start in range(0, len(images), 256):
+                parts.clear()
+                network(to_float(images[start : start + 256]))
+                rows.append(torch.cat(parts, 1).numpy())
+    finally:
+        for handle in handles:
+            handle.remove()
+    return np.concatenate(rows)
+
+
+def _take_statistics(network: nn.Module, images: Tensor) -> None:
+    """Give every BatchNorm the statistics of these images: an untrained network has none."""
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = 1.0  # the statistics become those of one batch
+        norm.train()
+    with torch.inference_mode():
+        network(images)
+    for norm in norms:
+        norm.eval()
+
+
 def _balanced(labels: np.ndarray, among: np.ndarray | None, count: int, seed: int) -> np.ndarray:
-    """So many images of each class at most, drawn by the seed, in ascending order."""
+    """At most `count` images of each class, drawn by the seed, in ascending order."""
     order = np.random.default_rng(seed).permutation(np.arange(len(labels)) if among is None else among)
     return np.sort(np.concatenate([order[labels[order] == label][:count] for label in np.unique(labels)]))
 
 
-def _principal(train: np.ndarray, test: np.ndarray) -> list[np.ndarray]:
+def _principal(train: np.ndarray, test: np.ndarray) -> Features:
     from sklearn.decomposition import PCA
 
     pca = PCA(min(COMPONENTS, *train.shape), random_state=0).fit(train)
-    return [pca.transform(train), pca.transform(test)]
+    return pca.transform(train), pca.transform(test)
 
 
-def _row(
-    name: str,
-    features: list[np.ndarray],
-    answers: list[np.ndarray],
-    chosen: list[list[np.ndarray]],
-    choose: Callable[[np.ndarray, np.ndarray], Any],
-) -> Row:
-    """`choose`: from images and answers of the first draw, the classifier that is then fitted to each draw."""
+def _row(name: str, features: Features, split: Split, chosen: list[list[np.ndarray]], choose: Choose) -> ProbeRow:
+    """The accuracy for each number of labels. `choose` sees the first draw; its classifier is fitted to every draw."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.metrics import balanced_accuracy_score
 
-    found = []
+    scores = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # of a C that cross-validation passes over
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of a C that cross-validation rejects
         for draws in chosen:
             views = [_standardised(features[0][rows], features[1]) for rows in draws]
-            model = choose(views[0][0], answers[0][draws[0]])
-            said = [model.fit(x, answers[0][r]).predict(test) for (x, test), r in zip(views, draws, strict=True)]
-            found.append([balanced_accuracy_score(answers[1], answer) for answer in said])
-    return Row(name, [float(np.mean(f)) for f in found], [float(np.std(f, ddof=len(f) > 1)) for f in found])
+            labels = [split.pool_labels[rows] for rows in draws]
+            model = choose(views[0][0], labels[0])
+            guesses = [model.fit(x, y).predict(test) for (x, test), y in zip(views, labels, strict=True)]
+            scores.append([balanced_accuracy_score(split.test_labels, guess) for guess in guesses])
+    return ProbeRow(name, [float(np.mean(s)) for s in scores], [float(np.std(s, ddof=len(s) > 1)) for s in scores])
 
 
-def _standardised(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each feature with mean 0 and deviation 1 over the training rows, in the space that these span: a linear SVM's
-    weights lie there anyway, and it has fewer dimensions."""
+def _standardised(train: np.ndarray, test: np.ndarray) -> Features:
+    """Features of mean 0 and deviation 1 over the training rows, rotated into the space that these rows span.
+
+    The weights of a linear SVM lie in that space, which has fewer dimensions.
+    """
     from sklearn.decomposition import PCA
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -272,20 +285,15 @@ def _standardised(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.n
     return rotation.transform(train), rotation.transform(test)
 
 
-def _svm(train: np.ndarray, answers: np.ndarray) -> Any:
+def _svm(train: np.ndarray, labels: np.ndarray) -> Any:
     from sklearn.model_selection import GridSearchCV
     from sklearn.svm import LinearSVC
 
     search = GridSearchCV(LinearSVC(dual=True, max_iter=200, random_state=0), {"C": COSTS}, cv=FOLDS, refit=False)
-    return search.estimator.set_params(**search.fit(train, answers).best_params_)
+    return search.estimator.set_params(**search.fit(train, labels).best_params_)
 
 
-def _neighbours(train: np.ndarray, answers: np.ndarray) -> Any:
+def _neighbours(train: np.ndarray, labels: np.ndarray) -> Any:
     from sklearn.neighbors import KNeighborsClassifier
 
     return KNeighborsClassifier(NEIGHBOURS)
-
-
-def _scaled(images: np.ndarray) -> Tensor:
-    """uint8 images as D sees them: float32 in [-1, 1]."""
-    return torch.from_numpy(np.array(images)).float() / 127.5 - 1

@@ -14,8 +14,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from ganfold.errors import GanfoldError
+
 WIDE = 256 * 512  # least number of input times output channels for which the matrix product wins,
 SMALL = 4  # on maps of at most so many pixels a side at the small end; measured
+
+
+def halvings(resolution: int) -> int:
+    """The number of maps from half the resolution down to 4 pixels.
+
+    Raises:
+        GanfoldError: the resolution is no power of two from 16 to 256.
+    """
+    if resolution not in (16, 32, 64, 128, 256):
+        raise GanfoldError(
+            f"this GAN makes images of 16, 32, 64, 128 or 256 pixels a side, not {resolution}: give --resolution"
+        )
+    return resolution.bit_length() - 3
+
+
+def pyramid(width: int, resolution: int) -> list[int]:
+    """Channels of the maps of half the resolution, a quarter, ... 4 pixels: they double with each halving."""
+    return [width << halving for halving in range(halvings(resolution))]
 
 
 class FromLatent(nn.ConvTranspose2d):
@@ -50,9 +70,10 @@ class Halve(nn.Conv2d):
         self.twice = twice
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.twice and _pays(x, self.weight, x.shape[-1] // 2):
-            return _Halve.apply(x, self.weight)  # type: ignore[no-untyped-call]
-        return super().forward(x)
+        weight = self.weight  # read once: a parametrization such as spectral norm computes it at each reading
+        if not self.twice and _pays(x, weight, x.shape[-1] // 2):
+            return _Halve.apply(x, weight)  # type: ignore[no-untyped-call]
+        return self._conv_forward(x, weight, None)
 
 
 class Double(nn.ConvTranspose2d):

@@ -1,30 +1,27 @@
-"""`ganfold report`: one HTML file that shows a run, and opens with no network."""
+"""The page of a run: one HTML file with its verdict, images, curves, metrics, data and settings."""
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from ganfold.files import read_json, read_run, write_bytes
+from ganfold.files import read_json, write_bytes
+from ganfold.pages.plots import COLOURS, INK, embedded, svg
+from ganfold.runs.record import RunRecord
 from ganfold.training.diagnosis import Diagnosis, diagnose
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+POINTS = 500  # most points of a curve
 
-POINTS = 500  # of a curve
-COLOURS = ["#2563eb", "#dc7b18", "#15976b", "#b0439c", "#6b7280", "#b91c1c"]
-INK = "#7a7f87"  # legible on white and on near-black
+LogRow = dict[str, float]
 
-PLOTS = [  # (title, how the log's columns for it begin, logarithmic where it spans a decade, how to read it)
+PLOTS = [  # (title, prefix of the log's columns, whether it is logarithmic over a decade or more, how to read it)
     (
         "Distance from real images",
         "KID",
@@ -72,38 +69,44 @@ PLOTS = [  # (title, how the log's columns for it begin, logarithmic where it sp
 ]
 
 
-def report(run: str | Path) -> Path:
-    """Write `report.html` into a run's folder: verdict, pictures, the doctor's findings, figures, copies, curves,
-    data, settings, how to repeat it. Figures are those that `ganfold evaluate` and `ganfold copies` have left there.
+def write_report(folder: Path) -> Path:
+    """Write `report.html` into a run's folder.
+
+    Metrics are those that `ganfold evaluate` and `ganfold copies` have left there. The page leaves out what the run
+    does not have yet.
 
     Returns:
-        Its path. The file holds everything that it shows; what the run does not have yet is left out.
+        Its path. The file holds everything that it shows.
 
     Raises:
         GanfoldError: the folder is not a run, one of its files is damaged, or the disk is full.
     """
     from jinja2 import Environment, PackageLoader
 
-    folder = Path(run)
-    config = read_run(folder)
-    state, found = _optional(folder / "state.json"), _optional(folder / "data.json")
+    record = RunRecord.read(folder)
+    state, findings, evaluation, copies = (
+        _optional(folder / f"{name}.json") for name in ("state", "data", "evaluation", "copies")
+    )
     rows = _log(folder / "log.jsonl")
-    evaluation, copies = (_optional(folder / f"{name}.json") for name in ("evaluation", "copies"))
-    found_wrong = diagnose(rows, config, state)
+    diagnoses = diagnose(rows, record, state)
     grids = [path for path in sorted((folder / "samples").glob("*.png")) if path.stem != "reals"]
     environment = Environment(
         loader=PackageLoader("ganfold", "pages"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     page = environment.get_template("run.html.jinja").render(
         name=folder.resolve().name,
-        config=config,
-        found=found,
-        summary=_summary(config, state, rows, evaluation, copies, found_wrong),
-        diagnoses=found_wrong,
-        looked=bool(rows),
+        record=record,
+        findings=findings,
+        summary=[
+            _what_it_is(record, state),
+            _how_good(state, evaluation),
+            _how_healthy(rows, diagnoses, copies),
+        ],
+        diagnoses=diagnoses,
+        has_log=bool(rows),
         evaluation=evaluation,
-        figures=[_figure(figure) for figure in evaluation.get("figures", [])],
-        class_figures=_class_table(evaluation),
+        metrics=[_metric(metric) for metric in evaluation.get("figures", [])],
+        class_metrics=_class_table(evaluation),
         copies=copies,
         pairs=embedded(folder / "copies.png") if copies else None,
         newest=embedded(grids[-1]) if grids else None,
@@ -117,16 +120,16 @@ def report(run: str | Path) -> Path:
             for title, prefix, log, how in PLOTS
             if (names := _columns(rows, prefix))
         ],
-        settings=_table(config.get("config", {})) + _table(config.get("settings", {})),
-        machine=_table(config.get("machine", {})),
+        settings=_table(record.config) + _table(asdict(record.settings)),
+        machine=_table(record.machine),
     )
     path = folder / "report.html"
     write_bytes(path, page.encode())
     return path
 
 
-def _log(path: Path) -> list[dict[str, float]]:
-    """The log's rows; a last line that a running training has half written is left out."""
+def _log(path: Path) -> list[LogRow]:
+    """The rows of the log, up to a last line that a running training has only half written."""
     if not path.exists():
         return []
     rows = []
@@ -142,24 +145,17 @@ def _optional(path: Path) -> dict[str, Any]:
     return read_json(path) if path.exists() else {}
 
 
-def _columns(rows: list[dict[str, float]], prefix: str) -> list[str]:
-    """The columns to draw together: those with two values at least."""
+def _columns(rows: list[LogRow], prefix: str) -> list[str]:
+    """The columns to draw together: those with at least two values."""
     counts = Counter(name for row in rows for name in row if name.startswith(prefix) and name != "KID/error")
     return [name for name, count in counts.items() if count > 1]
 
 
-def _summary(
-    config: dict[str, Any],
-    state: dict[str, Any],
-    rows: list[dict[str, float]],
-    evaluation: dict[str, Any],
-    copies: dict[str, Any],
-    found: list[Diagnosis],
-) -> list[str]:
-    """The verdict: what was trained, how good it is, what is wrong with it."""
-    data = config["data"]
-    kind = {1: "grey ", 3: "colour ", 4: "transparent "}.get(data["channels"], "")
-    held = f" ({data['held_out']:,} more were held out)" if data["held_out"] else ""
+def _what_it_is(record: RunRecord, state: dict[str, Any]) -> str:
+    """What was trained, on which images, for how long."""
+    data = record.data
+    colour = {1: "grey ", 3: "colour ", 4: "transparent "}.get(data.channels, "")
+    held = f" ({data.held_out:,} more were held out)" if data.held_out else ""
     end = {
         "done": "the budget is spent",
         "stopped": f"it was stopped by {state.get('why')}, and the same command goes on",
@@ -167,53 +163,58 @@ def _summary(
         "running": "it was still running when this was written",
     }.get(state.get("status", ""), "it has just begun")
     seen = f" for {state['images'] / 1000:,.1f} kimg in {state['minutes']:,.1f} minutes" if state else ""
-    sentences = [
-        f"{config['gan']} learnt from {data['images']:,} {kind}images of {data['resolution']} pixels out of "
-        f"{data['source']}{held}{seen}; {end}."
-    ]
-    best = state.get("best")
+    return (
+        f"{record.gan} learnt from {data.images:,} {colour}images of {data.resolution} pixels out of "
+        f"{data.source}{held}{seen}; {end}."
+    )
+
+
+def _how_good(state: dict[str, Any], evaluation: dict[str, Any]) -> str:
+    """The verdict of the evaluation, or the best checkup while training."""
     if evaluation:
-        sentences.append(evaluation["notes"][0])
-    elif best:
-        sentences.append(
+        return str(evaluation["notes"][0])
+    if best := state.get("best"):
+        return (
             f"The best checkpoint is that of {best['kimg']:g} kimg, with a KID of {best['KID']:.3g} to held-out images "
             "in the quick look while training; ganfold evaluate has not looked closely yet."
         )
-    else:
-        sentences.append("How good the images are was not measured: ganfold evaluate does it.")
-    alarms = [diagnosis.sentence for diagnosis in found if diagnosis.alarm]
+    return "How good the images are was not measured: ganfold evaluate does it."
+
+
+def _how_healthy(rows: list[LogRow], diagnoses: list[Diagnosis], copies: dict[str, Any]) -> str:
+    """The doctor's alarms, and whether the generator has copied."""
+    alarms = [diagnosis.sentence for diagnosis in diagnoses if diagnosis.alarm]
     if not rows:
         health = "No report has been logged yet, so there are no curves"
     elif alarms:
         health = "The doctor says: " + "; ".join(alarms)
     else:
         health = "The doctor found nothing wrong with the training"
-    sentences.append(health + (f"; {copies['verdict']}." if copies else "."))
-    return sentences
+    return health + (f"; {copies['verdict']}." if copies else ".")
 
 
-def _figure(figure: dict[str, Any]) -> dict[str, str]:
-    """One line of the table of figures; an interval is two standard errors each way."""
+def _metric(metric: dict[str, Any]) -> dict[str, str]:
+    """One line of the table of metrics. An interval is two standard errors each way."""
 
     def shown(value: float, error: float | None) -> str:
         return f"{value:.4g}" + (f" ± {2 * error:.2g}" if error is not None else "")
 
     return {
-        "name": figure["name"],
-        "value": shown(figure["value"], figure["error"]),
-        "floor": shown(figure["floor"], figure["floor_error"]),
-        "better": figure["better"],
+        "name": metric["name"],
+        "value": shown(metric["value"], metric["error"]),
+        "floor": shown(metric["floor"], metric["floor_error"]),
+        "better": metric["better"],
     }
 
 
 def _class_table(evaluation: dict[str, Any]) -> dict[str, Any]:
-    """Header and rows of the figures by class, each generated / real."""
+    """The header and the rows of the metrics by class, each generated / real."""
     classes = evaluation.get("classes") or {}
-    names = list(dict.fromkeys(figure["name"] for figures in classes.values() for figure in figures))
+    names = list(dict.fromkeys(metric["name"] for metrics in classes.values() for metric in metrics))
     rows = []
-    for name, figures in classes.items():
-        found = {figure["name"]: f"{figure['value']:.3g} / {figure['floor']:.3g}" for figure in figures}
-        rows.append([name, *(found.get(n, "") for n in names)])
+    for class_name, metrics in classes.items():
+        shown = {metric["name"]: f"{metric['value']:.3g} / {metric['floor']:.3g}" for metric in metrics}
+        rows.append([class_name, *(shown.get(name, "") for name in names)])
     return {"names": names, "rows": rows}
 
 
@@ -223,29 +224,15 @@ def _kimg(path: Path) -> str:
 
 
 def _spread(paths: list[Path], count: int) -> list[Path]:
-    """A few of them, early ones denser, since that is when most changes."""
+    """A few of the paths. Early ones are denser, because most changes early."""
     if len(paths) <= count:
         return paths
     places = np.geomspace(1, len(paths), count).round().astype(int) - 1
     return [paths[place] for place in sorted(set(places.tolist()))]
 
 
-def embedded(path: Path) -> str | None:
-    """A picture as a data URI: PNG as lossless WebP where that is smaller; None where there is no such file."""
-    if not path.exists():
-        return None
-    content, kind = path.read_bytes(), path.suffix[1:]
-    if kind == "png":
-        with Image.open(path) as picture:
-            smaller = io.BytesIO()
-            picture.save(smaller, "WEBP", lossless=True)
-        if smaller.tell() < len(content):
-            content, kind = smaller.getvalue(), "webp"
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def _curve(rows: list[dict[str, float]], names: list[str], log: bool) -> str:
-    """A plot as inline SVG, of at most `POINTS` means of neighbouring rows a curve."""
+def _curve(rows: list[LogRow], names: list[str], log: bool) -> str:
+    """A plot as inline SVG. A curve has at most `POINTS` points, each the mean of neighbouring rows."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -282,18 +269,12 @@ def _means(values: Iterable[float]) -> list[float]:
     return [part.mean() for part in np.array_split(numbers, min(POINTS, len(numbers)))]
 
 
-def svg(figure: Figure) -> str:
-    text = io.StringIO()
-    figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    return text.getvalue()[text.getvalue().index("<svg") :]
-
-
-def _table(values: dict[str, Any]) -> list[tuple[str, str]]:
+def _table(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name, _shown(value)) for name, value in values.items() if value is not None]
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return ", ".join(map(_shown, value))
     if isinstance(value, float) and math.isfinite(value):
         return f"{value:g}"

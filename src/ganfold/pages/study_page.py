@@ -1,4 +1,4 @@
-"""The report of a study: one HTML file with every replicate's point, the intervals, and what was selected."""
+"""The report of a study: one HTML file with the score of each replicate, the intervals, and the selected images."""
 
 from __future__ import annotations
 
@@ -9,26 +9,30 @@ from typing import Any
 import numpy as np
 
 from ganfold.files import read_json, write_bytes
-from ganfold.pages.run_page import COLOURS, INK, embedded, svg
-from ganfold.studies.conclusions import Row, Study
+from ganfold.pages.plots import COLOURS, INK, embedded, svg
+from ganfold.studies.conclusions import ArmRow, Study
 from ganfold.studies.statistics import Difference
 
-ARMS = {  # what the page says of each
+ARMS = {  # what the classifier is trained on
     "real": "the real images as they are",
-    "classical": "shifted, recoloured, and mirrored where that is valid",
-    "randaugment": "shifted, mirrored where that is valid, and RandAugment",
-    "oversampling": "the same, and classes drawn equally often",
-    "logit adjustment": "augmented, and logits adjusted for the classes' frequencies",
-    "GAN": "the best of the above, with generated images that passed the selection",
-    "real copies": "control: as many real images once more in their place",
-    "GAN, not selected": "control: as many generated images as they come",
-    "GAN, labels at random": "control: the selected images, each given any class; it must not win",
+    "classical": "real images, shifted, recoloured, and mirrored where that is valid",
+    "randaugment": "real images, shifted, mirrored where that is valid, and changed by RandAugment",
+    "oversampling": "augmented as above, with classes drawn equally often",
+    "logit adjustment": "augmented as above, with logits adjusted for the frequencies of the classes",
+    "GAN": "the best of the above, and generated images that passed the selection",
+    "real copies": "control: as many copies of real images instead",
+    "GAN, not selected": "control: as many generated images without selection",
+    "GAN, labels at random": "control: the selected images with labels at random; it must not win",
 }
-MORE = "the best baseline with new real images, so many for each generated one, as far as there are any"
+MORE = "the best baseline, and new real images: this share of the generated images' number, or all that are left"
 
 
-def write_report(folder: Path, found: Study) -> Path:
-    """Write `report.html` into a study's folder."""
+def write_report(folder: Path, study: Study) -> Path:
+    """Write `report.html` into the folder of a study.
+
+    Returns:
+        Its path.
+    """
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(
@@ -37,11 +41,11 @@ def write_report(folder: Path, found: Study) -> Path:
     settings = read_json(folder / "settings.json")
     page = environment.get_template("study.html.jinja").render(
         name=folder.resolve().name,
-        found=found,
-        points=[(name, _points([row for row in found.rows if row.classifier == name])) for name in found.verdicts],
-        differences=_differences([*found.primary, *found.controls]),
-        curves=[(name, _curve(exchange, _arm(found, name, "GAN"))) for name, exchange in found.exchange.items()],
-        arms=[(arm, ARMS.get(arm, MORE)) for arm in _names(found)],
+        study=study,
+        points=[(name, _points([row for row in study.rows if row.classifier == name])) for name in study.verdicts],
+        differences=_differences([*study.primary, *study.controls]),
+        curves=[(name, _curve(exchange, _arm(study, name, "GAN"))) for name, exchange in study.exchange.items()],
+        arms=[(arm, ARMS.get(arm, MORE)) for arm in _names(study)],
         selected=embedded(folder / "selected.png"),
         rejected=embedded(folder / "rejected.png"),
         settings=[(key, value) for key, value in settings.items() if value not in (None, [], {}, "")],
@@ -51,43 +55,47 @@ def write_report(folder: Path, found: Study) -> Path:
     return path
 
 
-def _names(found: Study) -> list[str]:
-    return list(dict.fromkeys(row.arm for row in found.rows))
+def _names(study: Study) -> list[str]:
+    return list(dict.fromkeys(row.arm for row in study.rows))
 
 
-def _arm(found: Study, classifier: str, arm: str) -> Row:
-    return next(row for row in found.rows if (row.classifier, row.arm) == (classifier, arm))
+def _arm(study: Study, classifier: str, arm: str) -> ArmRow:
+    return next(row for row in study.rows if (row.classifier, row.arm) == (classifier, arm))
 
 
-def _points(rows: list[Row]) -> str:
-    """Each arm a line: every replicate, its mean and interval; the replicates' order is their height."""
+def _points(rows: list[ArmRow]) -> str:
+    """A line for each arm: its replicates, one above the other in their order, with mean and interval."""
 
     def draw(axes: Any) -> None:
-        for place, row in enumerate(reversed(rows)):
-            heights = place + np.linspace(-0.25, 0.25, len(row.each)) if len(row.each) > 1 else [place]
+        for height, row in enumerate(reversed(rows)):
+            heights = height + np.linspace(-0.25, 0.25, len(row.each)) if len(row.each) > 1 else [height]
             axes.plot(100 * np.array(row.each), heights, ".", color=COLOURS[0], alpha=0.55, markersize=5)
-            _bar(axes, row.accuracy, row.low, row.high, place)
+            _bar(axes, row.accuracy, row.low, row.high, height)
         axes.set_yticks(range(len(rows)), [row.arm for row in reversed(rows)])
         axes.set_xlabel("balanced accuracy on the test part, %", color=INK)
 
     return _drawn(draw, 0.9 + 0.36 * len(rows))
 
 
-def _differences(found: list[Difference]) -> str:
+def _differences(differences: list[Difference]) -> str:
+    """A line for each difference: its replicates, with mean and interval."""
+
     def draw(axes: Any) -> None:
         axes.axvline(0, color=INK, linewidth=0.8, linestyle=":")
-        for place, difference in enumerate(reversed(found)):
+        for height, difference in enumerate(reversed(differences)):
             each = difference.each
-            heights = place + np.linspace(-0.2, 0.2, len(each)) if len(each) > 1 else [place]
+            heights = height + np.linspace(-0.2, 0.2, len(each)) if len(each) > 1 else [height]
             axes.plot(100 * np.array(each), heights, ".", color=COLOURS[1], alpha=0.6, markersize=5)
-            _bar(axes, difference.mean, difference.low, difference.high, place)
-        axes.set_yticks(range(len(found)), [difference.name for difference in reversed(found)])
+            _bar(axes, difference.mean, difference.low, difference.high, height)
+        axes.set_yticks(range(len(differences)), [difference.name for difference in reversed(differences)])
         axes.set_xlabel("difference in points, paired", color=INK)
 
-    return _drawn(draw, 0.9 + 0.42 * len(found))
+    return _drawn(draw, 0.9 + 0.42 * len(differences))
 
 
-def _curve(exchange: dict[str, Any], gan: Row) -> str:
+def _curve(exchange: dict[str, Any], gan: ArmRow) -> str:
+    """The learning curve of more real images, and the level of the GAN's arm."""
+
     def draw(axes: Any) -> None:
         axes.plot(exchange["added"], 100 * np.array(exchange["accuracy"]), "o-", color=COLOURS[0], label="more reals")
         level = 100 * gan.accuracy
@@ -99,13 +107,15 @@ def _curve(exchange: dict[str, Any], gan: Row) -> str:
     return _drawn(draw, 2.8)
 
 
-def _bar(axes: Any, mean: float, low: float, high: float, place: float) -> None:
+def _bar(axes: Any, mean: float, low: float, high: float, y: float) -> None:
+    """A mean and its interval at this height."""
     if np.isfinite([low, high]).all():
-        axes.plot([100 * low, 100 * high], [place, place], color=INK, linewidth=2, solid_capstyle="butt")
-    axes.plot([100 * mean], [place], "D", color=INK, markersize=5)
+        axes.plot([100 * low, 100 * high], [y, y], color=INK, linewidth=2, solid_capstyle="butt")
+    axes.plot([100 * mean], [y], "D", color=INK, markersize=5)
 
 
 def _drawn(draw: Callable[[Any], None], height: float) -> str:
+    """A plot of this height in inches, as SVG."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

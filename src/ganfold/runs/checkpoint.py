@@ -1,4 +1,4 @@
-"""Checkpoints: one safetensors file each, with the counters as JSON in its header and a digest over everything."""
+"""Checkpoints: one safetensors file each. Its header holds the counters as JSON, and a digest over everything."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ganfold.errors import GanfoldError
 from ganfold.files import write_atomically
 
 KEPT = 2
-BEST = "best.safetensors"  # beside them: the one of the lowest KID
+BEST = "best.safetensors"  # the one of the lowest KID, beside the newest
 
 
 def save(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> Path:
@@ -29,7 +29,7 @@ def save(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, A
 
 
 def place(folder: Path, step: int) -> Path:
-    """Where the checkpoint of a step stands; later steps sort after it."""
+    """The file of the checkpoint of a step. Later steps sort after it."""
     return folder / f"step-{step:09d}.safetensors"
 
 
@@ -37,7 +37,7 @@ def write(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None
     """Write one checkpoint atomically.
 
     Raises:
-        GanfoldError: no space, or the folder cannot be written; what was there stands untouched.
+        GanfoldError: no space is left, or the folder cannot be written; earlier files stay as they are.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(state, sort_keys=True)
@@ -46,7 +46,7 @@ def write(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None
     def fill(temporary: Path) -> None:
         try:
             save_file(tensors, temporary, header)
-        except SafetensorError as error:  # the Rust side wraps the operating system's errors in its own
+        except SafetensorError as error:  # the Rust side wraps errors of the operating system
             number = _errno(str(error))
             raise OSError(number, str(error)) from error
 
@@ -62,7 +62,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and the state of a checkpoint, verified to the last bit.
 
     Raises:
-        GanfoldError: the file is cut short, altered or not a checkpoint; says which file to move away.
+        GanfoldError: the file is cut short, altered or no checkpoint; names the file to delete.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -88,16 +88,19 @@ def _digest(tensors: dict[str, Tensor], text: str) -> str:
 
 
 def _errno(message: str) -> int:
-    """The number in Rust's "... (os error 28)"; 5, an I/O error, where there is none."""
+    """The number in Rust's "... (os error 28)"; 5, an I/O error, if it has none."""
     _, found, rest = message.rpartition("os error ")
     return int(rest.split(")")[0]) if found else 5
 
 
 def restore(network: nn.Module, tensors: dict[str, Tensor], whose: str | Path = "this checkpoint") -> None:
-    """Load a network's weights, and name `whose` they are if they do not fit.
+    """Load a network's weights.
+
+    Args:
+        whose: names the owner of the weights in the error.
 
     Raises:
-        GanfoldError: they are another network's, as after a change of ganfold.
+        GanfoldError: they do not fit, for example after a change of ganfold.
     """
     try:
         network.load_state_dict(tensors)

@@ -1,14 +1,10 @@
-"""A trained run: the folder that `train` wrote, and the images that its generator makes."""
+"""A trained run: the folder that `train` wrote, opened to sample from."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import fields
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,55 +12,106 @@ from torch import Tensor
 
 from ganfold import data
 from ganfold.data import ImageSet
-from ganfold.data.fields import FromReals, from_reals
 from ganfold.errors import GanfoldError, did_you_mean
-from ganfold.files import read_json, read_run
-from ganfold.gans import find, noise
-from ganfold.gans.contract import GAN, NOTHING, Given, Shape, Wants
+from ganfold.files import read_json
+from ganfold.gans.contract import GAN
+from ganfold.interface.result import Result
 from ganfold.runs import checkpoint
+from ganfold.runs.conditioning import (
+    Conditioning,
+    HeldOutConditioning,
+    Labelling,
+    as_frequent_as,
+    held_out_conditioning,
+    labelled,
+    requested_conditioning,
+)
+from ganfold.runs.generate import generate
+from ganfold.runs.record import NAME, RunRecord
 
-Giving = Callable[[Tensor], Given]  # numbers of images, int64 (B,) -> what they are made from beside their latents
-Labelling = Callable[[Tensor], Tensor]  # numbers of images, int64 (B,) -> numbers of their classes, int64 (B,)
-
-CHUNK = 32  # images generated at once: always the same number, since another could change the last bits
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
-class Run:
+class Run(Result):
     """A run folder, opened to sample from.
 
     Args:
         path: the folder that `train` wrote.
         checkpoint: "best", the one of the lowest KID among the checkups while training; or "last".
+        gan: the GAN of a run whose GAN is from outside of ganfold, as a class or as "my_gan.py:SNGAN".
 
     Raises:
-        GanfoldError: the folder is not one that `train` wrote.
+        GanfoldError: the folder is not one that `train` wrote, or its GAN is from outside and was not given.
     """
 
-    def __init__(self, path: str | Path, checkpoint: str = "best") -> None:
+    def __init__(self, path: str | Path, checkpoint: str = "best", gan: str | type[GAN] | None = None) -> None:
         self.path = Path(path)
-        self.config = read_run(self.path)
+        self.record = RunRecord.read(self.path)
         if checkpoint not in ("best", "last"):
             raise GanfoldError(f"checkpoint must be best or last, not {checkpoint!r}")
-        self._wanted = checkpoint
+        self._requested = checkpoint
+        self._gan = gan
 
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r}, {self.config['gan']}, {self.config['data']['source']})"
+        return f"Run({str(self.path)!r}, {self.record.gan}, {self.record.data.source})"
+
+    def lines(self) -> list[str]:
+        """What it is, how far it is, and how good."""
+        data, state = self.record.data, self.state
+        lines = [
+            f"{self.path}: {self.record.gan} on {data.images:,} images of {data.resolution} px from {data.source}",
+        ]
+        if state:
+            status = f"stopped by {state['why']}" if state["status"] == "stopped" else state["status"]
+            lines.append(f"{state['images'] / 1000:,.1f} kimg in {state['minutes']:,.1f} minutes; {status}")
+            if best := state.get("best"):
+                lines.append(f"best checkpoint: KID {best['KID']:.3g} at {best['kimg']:,.1f} kimg")
+        return lines
+
+    def image_files(self) -> list[Path]:
+        """The newest grid of samples."""
+        grids = sorted(path for path in (self.path / "samples").glob("*.png") if path.stem != "reals")
+        return grids[-1:]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record and the state of the run."""
+        return {"path": str(self.path), **self.record.to_dict(), "state": self.state}
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The content of `state.json`: images, steps and minutes so far, status, best checkup; {} before the first."""
+        path = self.path / "state.json"
+        state: dict[str, Any] = read_json(path) if path.exists() else {}
+        return state
 
     @cached_property
     def _loaded(self) -> tuple[str, dict[str, Tensor], dict[str, Any]]:
         folder = self.path / "checkpoints"
-        found = checkpoint.checkpoints(folder)
-        if not found:
+        checkpoints = checkpoint.checkpoints(folder)
+        if not checkpoints:
             raise GanfoldError(f"{self.path} holds no checkpoint yet: let `ganfold train` run for a while")
         best = folder / checkpoint.BEST
-        path = best if self._wanted == "best" and best.exists() else found[-1]
+        path = best if self._requested == "best" and best.exists() else checkpoints[-1]
         return ("best" if path == best else "last"), *checkpoint.load(path)
 
     @property
     def checkpoint(self) -> str:
-        """Which one is used: "best, at 120.5 kimg", or "last, ..." where there is no best one or it was asked for."""
+        """Which checkpoint is used: "best, at 120.5 kimg", or "last, ..." where it was requested or none is best."""
         name, _, state = self._loaded
-        return f"{name}, at {state['draws'] * self.config['config']['batch'] / 1000:g} kimg"
+        return f"{name}, at {state['draws'] * self.record.batch / 1000:g} kimg"
+
+    @cached_property
+    def gan_class(self) -> type[GAN]:
+        """The class of its GAN.
+
+        Raises:
+            GanfoldError: it is from outside of ganfold and was not given.
+        """
+        try:
+            return self.record.gan_class(self._gan)
+        except GanfoldError as error:
+            raise GanfoldError(f"{self.path}: {error}") from error
 
     @cached_property
     def gan(self) -> GAN:
@@ -73,8 +120,8 @@ class Run:
         Raises:
             GanfoldError: there is no checkpoint yet, or it is damaged, or of other networks.
         """
+        gan = build(self.record, self.gan_class)
         _, tensors, _ = self._loaded
-        gan = build(self.config)
         checkpoint.restore(
             gan,
             {n.removeprefix("gan."): t for n, t in tensors.items() if n.startswith("gan.")}
@@ -85,15 +132,13 @@ class Run:
 
     @property
     def stopped_by(self) -> str | None:
-        """ "Ctrl-C", "SIGTERM", "SIGHUP" or "a closed pipe" where that ended the last training, else None."""
-        path = self.path / "state.json"
-        state = read_json(path) if path.exists() else {}
-        return state["why"] if state.get("status") == "stopped" else None
+        """ "Ctrl-C", "SIGTERM", "SIGHUP" or "a closed pipe" where that ended the last training; None otherwise."""
+        return self.state["why"] if self.state.get("status") == "stopped" else None
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """What its generator can be asked for; () where it takes no labels."""
-        return tuple(self.config["data"]["classes"]) if self.gan.conditional else ()
+        """The classes that its generator takes; () where it takes no labels."""
+        return self.record.data.classes if self.gan.conditional else ()
 
     def sample(
         self,
@@ -101,58 +146,62 @@ class Run:
         seed: int = 0,
         start: int = 0,
         label: str | Labelling | None = None,
-        giving: Giving | None = None,
-        **wish: Any,
+        *,
+        conditioning: Conditioning | None = None,
+        text: str | None = None,
+        box: str | Sequence[float] | None = None,
+        keypoints: str | Sequence[float] | None = None,
     ) -> np.ndarray:
-        """Images `start` to `start + count` of the endless row that the seed names.
+        """Make images `start` to `start + count` of the endless row that the seed names.
 
         Args:
-            count, seed, start: which.
+            count, seed, start: which images.
             label: the class of all of them, by its name; or a function from their numbers, int64 (B,), to the numbers
                 of their classes; None: as `labels` says.
-            giving: what each is made from beside its latent, from their numbers; None: what `given` says.
-            wish: `text`, `box` and `keypoints`: what to draw and where; see `ganfold.tasks.captions.asked`.
+            conditioning: gives the condition of each sample from its number; None: the method `conditioning`.
+            text, box, keypoints: what to draw and where; see `ganfold.sample`.
 
         Returns:
             uint8 (count, H, W, C). Image `i` of a seed and label is the same image whatever `count` and `start`.
 
         Raises:
             GanfoldError: `count` or `start` is negative, the generator takes no labels, or there is no such class; or
-                takes no text or place, or these say nothing.
+                it takes no text or place, or these say nothing.
         """
         if count < 0 or start < 0:
             raise GanfoldError(f"count and start must be 0 or more, not {count} and {start}")
         if label is not None:
-            labelling = label
-            if isinstance(label, str):
-                number = self._number(label)
-                labelling = lambda rows: torch.full_like(rows, number)  # noqa: E731
-            giving = labelled(labelling)  # type: ignore[arg-type]
-        if any(value is not None for value in wish.values()):
-            giving = import_module("ganfold.tasks.captions").asked(self, seed, **wish)
-        return generate(self.gan.sample, self.gan.latent, seed, count, start, giving=giving or self.giving(seed))
+            conditioning = labelled(self._constant(label) if isinstance(label, str) else label)
+        requested = {"text": text, "box": box, "keypoints": keypoints}
+        if any(value is not None for value in requested.values()):
+            others = lambda: self.conditioning(seed)  # noqa: E731
+            conditioning = requested_conditioning(self.record, self.path, others, text, box, keypoints)
+        conditioning = conditioning or self.conditioning(seed)
+        return generate(self.gan.sample, self.gan.latent, seed, count, start, conditioning=conditioning)
 
-    def giving(self, seed: int) -> Giving | None:
-        """What samples are made from beside their latents where nobody says: labels as frequent as in training, or
-        what belongs to the held-out images, one after the other. None where that is nothing."""
-        return self.reals(seed) or (labelled(labelling) if (labelling := self._labelling(seed)) else None)
+    def conditioning(self, seed: int) -> Conditioning | None:
+        """How samples are conditioned by default.
 
-    def reals(self, seed: int = 0) -> FromReals | None:
-        """The held-out images that samples are made from, where they are made from images.
+        A generator that needs images gets the held-out images in turn; one that takes labels gets them as often as
+        they came in training. None where neither holds.
+        """
+        labelling = self._labelling(seed)
+        return self.held_out_conditioning(seed) or (labelled(labelling) if labelling else None)
+
+    def held_out_conditioning(self, seed: int = 0) -> HeldOutConditioning | None:
+        """The held-out images that samples are made from, where the generator needs images.
 
         Raises:
             GanfoldError: the images that it was trained on are gone.
         """
-        if type(self.gan).given is GAN.given:
-            return None
-        return from_reals(self.gan, self._images, seed)
+        return held_out_conditioning(self.gan, self._images, seed) if self.gan.conditioned_on_images else None
 
     @cached_property
     def _images(self) -> ImageSet:
         return self.images(progress=False)
 
     def labels(self, count: int, seed: int = 0, start: int = 0) -> np.ndarray | None:
-        """The classes, int64 (count,), of the images of a seed where none is asked for: as frequent as in training.
+        """The classes, int64 (count,), of the images of a seed where no label is requested: as frequent as in training.
 
         None where the generator takes no labels.
         """
@@ -160,15 +209,16 @@ class Run:
         return labelling(torch.arange(start, start + count)).numpy() if labelling else None
 
     def _labelling(self, seed: int) -> Labelling | None:
-        return as_frequent_as(self.config["data"]["class_counts"], seed) if self.gan.conditional else None
+        return as_frequent_as(self.record.data.class_counts, seed) if self.gan.conditional else None
 
-    def _number(self, label: str) -> int:
+    def _constant(self, label: str) -> Labelling:
         if not self.gan.conditional:
-            raise GanfoldError(f"{self.path} takes no label: {self.config['gan']} was trained without")
+            raise GanfoldError(f"{self.path} takes no label: {self.record.gan} was trained without")
         if label not in self.classes:
             known = ", ".join(self.classes[:20]) + (", ..." if len(self.classes) > 20 else "")
             raise GanfoldError(f"no class {label!r} in {self.path}{did_you_mean(label, self.classes)} (known: {known})")
-        return self.classes.index(label)
+        number = self.classes.index(label)
+        return lambda rows: torch.full_like(rows, number)
 
     def images(self, progress: bool = True) -> ImageSet:
         """The images that it was trained on, and those that it held out.
@@ -176,148 +226,39 @@ class Run:
         Raises:
             GanfoldError: they are gone, or others are there now.
         """
-        trained, settings = self.config["data"], self.config["settings"]
+        trained, settings = self.record.data, self.record.settings
         images = data.load_as(
-            wants(self.config),
-            *sources(self.config),
-            words=tuple(trained["words"]) if trained.get("words") else None,
-            resolution=trained["resolution"],
-            channels=trained["channels"],
-            fit=settings["fit"],
-            held_out=settings["held_out"],
+            self.record.data_kind(self.gan_class),
+            *self.record.sources(self.gan_class),
+            words=trained.words or None,
+            resolution=trained.resolution,
+            channels=trained.channels,
+            fit=settings.fit,
+            held_out=settings.held_out,
             progress=progress,
         )
-        same = images.inputs is None or images.inputs.fingerprint == trained["inputs"]["fingerprint"]
-        if images.fingerprint != trained["fingerprint"] or not same:
-            raise GanfoldError(
-                f"{self.path} was trained on other images than {trained['source']} holds now: restore them"
-            )
+        same_inputs = images.inputs is None or (
+            trained.inputs is not None and images.inputs.fingerprint == trained.inputs.fingerprint
+        )
+        if images.fingerprint != trained.fingerprint or not same_inputs:
+            raise GanfoldError(f"{self.path} was trained on other images than {trained.source} holds now: restore them")
         return images
 
 
-def about(images: ImageSet) -> dict[str, Any]:
-    """What a `config.json` says of the images."""
-    return {
-        "source": images.source,
-        "fingerprint": images.fingerprint,
-        "images": len(images.train),
-        "held_out": len(images.held_out),
-        "resolution": images.resolution,
-        "channels": images.channels,
-        "classes": list(images.classes),
-        "class_counts": images.class_counts,
-        "inputs": None
-        if images.inputs is None
-        else {
-            "source": images.inputs.source,
-            "fingerprint": images.inputs.fingerprint,
-            "channels": images.inputs.channels,
-        },
-        "words": list(images.captions.words) if images.captions else [],
-        "keypoints": 0
-        if images.captions is None or images.captions.keypoints is None
-        else images.captions.keypoints.shape[1],
-    }
-
-
-def shape_of(about: dict[str, Any]) -> Shape:
-    """What networks are built for, from what a `config.json` says of the images."""
-    words = len(about.get("words") or [])
-    return Shape(
-        about["channels"],
-        about["resolution"],
-        len(about["classes"]),
-        inputs=(about.get("inputs") or {"channels": 0})["channels"],
-        words=words + 1 if words else 0,
-        keypoints=about.get("keypoints", 0),
-    )
-
-
-def wants(config: dict[str, Any]) -> Wants:
-    """What its GAN wants of its images, by a `config.json`."""
-    kind = find(config["gan"])
-    return kind.wants(known(kind.config_class, config["config"]))
-
-
-def sources(config: dict[str, Any]) -> tuple[str, str | None]:
-    """Where its images came from: what `load_as` takes."""
-    made, inputs = config["data"]["source"], config["data"].get("inputs")
-    return (inputs["source"], made) if inputs and wants(config) == "domains" else (made, None)
-
-
-def known(kind: type[Any], values: dict[str, Any]) -> Any:
-    """The dataclass with those of the values from a `config.json` that it knows."""
-    names = {field.name for field in fields(kind)}
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in names})
-
-
-def build(config: dict[str, Any]) -> GAN:
-    """The GAN that a `config.json` describes, with fresh weights from its seed, on the CPU."""
-    kind, data = find(config["gan"]), config["data"]
+def build(record: RunRecord, gan_class: type[GAN]) -> GAN:
+    """The GAN that a record describes, with fresh weights from its seed, on the CPU."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config["settings"]["seed"])
-        return kind(known(kind.config_class, config["config"]), shape_of(data))
+        torch.manual_seed(record.settings.seed)
+        return gan_class(record.gan_config(gan_class), record.data.shape)
 
 
-@torch.inference_mode()
-def generate(
-    sample: Callable[[Tensor, Given], Tensor],
-    latent: tuple[int, ...],
-    seed: int,
-    count: int,
-    start: int = 0,
-    device: str | torch.device = "cpu",
-    giving: Giving | None = None,
-) -> np.ndarray:
-    """Images `start` to `start + count` of a seed, uint8 (count, H, W, C), by whole chunks aligned at 0."""
-    key = noise.key_of(seed, "sample")
-    first, last = start // CHUNK * CHUNK, start + count
-    parts = []
-    for begin in range(first, max(last, first + 1), CHUNK):
-        rows = torch.arange(begin, begin + CHUNK, device=device)
-        images = sample(noise.normal(key, rows, *latent), giving(rows) if giving else NOTHING).float()
-        parts.append(as_bytes(images).permute(0, 2, 3, 1).cpu().numpy()[max(0, start - begin) : last - begin])
-    return np.concatenate(parts)
-
-
-def labelled(labelling: Labelling) -> Giving:
-    return lambda rows: {"label": labelling(rows)}
-
-
-def as_frequent_as(counts: Sequence[int], seed: int) -> Labelling:
-    """Labels drawn by the seed, each class as often as these counts say."""
-    edges = torch.tensor(counts, dtype=torch.float64).cumsum(0)
-
-    def labels(rows: Tensor) -> Tensor:  # on the CPU: not every device has float64
-        drawn = noise.uniform(noise.key_of(seed, "label"), rows.cpu()).double() * edges[-1]
-        return torch.searchsorted(edges, drawn, right=True).to(rows.device)
-
-    return labels
-
-
-def class_rows(count: int, classes: int, start: int = 0) -> tuple[int, int, Labelling]:
-    """A grid of about `count` images, from image `start` on, with a row for each class (for the first of many).
-
-    Returns:
-        How many images it has, how many columns, and their labels.
-    """
-    rows = classes if 2 * classes <= count else min(classes, max(1, math.isqrt(count)))
-    columns = max(1, round(count / rows))
-    return rows * columns, columns, lambda numbers: (numbers - start) // columns % classes
-
-
-def as_bytes(images: Tensor) -> Tensor:
-    """Images in [-1, 1] as uint8, as they are saved and measured."""
-    return images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-
-
-def as_run(images: str | Path | Run, checkpoint: str) -> Run | None:
-    """The run that this is, or None: it is a folder or file of images."""
+def as_run(images: str | Path | Run, checkpoint: str, gan: str | type[GAN] | None = None) -> Run | None:
+    """The run that this is; None where it is a folder or file of images."""
     if isinstance(images, Run):
         return images
-    return Run(images, checkpoint) if (Path(images) / "config.json").is_file() else None
+    return Run(images, checkpoint, gan) if (Path(images) / NAME).is_file() else None
 
 
-def load(path: str | Path, checkpoint: str = "best") -> Run:
+def load(path: str | Path, checkpoint: str = "best", gan: str | type[GAN] | None = None) -> Run:
     """Open a run folder; see `Run`."""
-    return Run(path, checkpoint)
+    return Run(path, checkpoint, gan)

@@ -1,1 +1,1 @@
-"""Do generated images help a classifier? Arms, jobs, classifiers and statistics."""
+"""Whether generated images help a classifier: arms, jobs, classifiers and statistics."""

@@ -1,4 +1,4 @@
-"""The arms of a study: what a classifier is trained on, each a small function of a replicate."""
+"""The arms of a study: each is a small function from a replicate to the images that a classifier is trained on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from ganfold.data import ImageSet
 from ganfold.studies.classifiers import Recipe, Training
 
-MORE = (0.1, 0.3, 1.0)  # real images that the learning curve adds, for each generated one of the GAN's arm
+MORE = (0.1, 0.3, 1.0)  # new real images of the learning curve, for each generated image of the GAN's arm
 
 
 @dataclass(frozen=True)
@@ -22,68 +22,72 @@ class Replicate:
     images: ImageSet
     seed: int
     shown: np.ndarray  # rows that classifiers are trained on
-    spare: np.ndarray  # other rows of the training part, in drawn order: the learning curve's
+    spare: np.ndarray  # other rows of the training part, in drawn order, for the learning curve
     made: np.ndarray  # generated images, uint8 (N, C, H, W), class by class
     intended: np.ndarray  # their classes, int64 (N,)
-    kept: np.ndarray  # those that passed the selection, int64, ascending
-    wanted: np.ndarray  # how many each class is to be given, int64 (K,)
+    kept: np.ndarray  # rows of `made` that passed the selection, int64, ascending
+    additions: np.ndarray  # how many generated images each class should get, int64 (K,)
 
     @property
     def labels(self) -> np.ndarray:
+        """The class of each image, int64."""
         assert self.images.labels is not None
         return np.asarray(self.images.labels)
 
     @property
     def added(self) -> np.ndarray:
-        """How many each class is given: no more than passed."""
-        return np.minimum(self.wanted, np.bincount(self.intended[self.kept], minlength=len(self.wanted)))
+        """How many images each class gets: as many as it should, or as many as passed the selection."""
+        return np.minimum(self.additions, np.bincount(self.intended[self.kept], minlength=len(self.additions)))
 
 
 def plain(r: Replicate) -> Training:
     """The real images."""
-    return Training(r.images.images[r.shown], r.labels[r.shown], len(r.wanted))
+    return Training(r.images.images[r.shown], r.labels[r.shown], len(r.additions))
 
 
 def selected(r: Replicate) -> Training:
-    """With generated images that passed the selection."""
-    return _with(r, r.kept)
+    """The real images, and generated ones that passed the selection."""
+    return _with_generated(r, r.kept)
 
 
 def unselected(r: Replicate) -> Training:
-    """With as many generated images as they come."""
-    return _with(r, np.arange(len(r.made)))
+    """The real images, and as many generated ones without selection."""
+    return _with_generated(r, np.arange(len(r.made)))
 
 
 def mislabelled(r: Replicate) -> Training:
-    """With selected images, each given any class. (Exchanging labels does nothing where one class gets them all.)"""
+    """The real images, and selected ones with labels at random.
+
+    Each label is drawn anew. To shuffle the labels would change nothing if one class gets all generated images.
+    """
     training = selected(r)
-    labels = np.random.default_rng(r.seed).integers(0, len(r.wanted), len(training.extra_labels))
+    labels = np.random.default_rng(r.seed).integers(0, len(r.additions), len(training.extra_labels))
     return replace(training, extra_labels=labels)
 
 
 def copies(r: Replicate) -> Training:
-    """With as many real images once more, in the generated ones' place: what more weight alone does."""
+    """The real images, and as many copies of them instead of generated ones: the effect of more weight alone."""
     random = np.random.default_rng(r.seed)
-    mine = [r.shown[r.labels[r.shown] == label] for label in range(len(r.wanted))]
-    parts = [random.choice(rows, many) for rows, many in zip(mine, r.added, strict=True) if len(rows)]
-    rows = np.concatenate(parts)
+    by_class = [r.shown[r.labels[r.shown] == label] for label in range(len(r.additions))]
+    rows = np.concatenate([random.choice(own, count) for own, count in zip(by_class, r.added, strict=True) if len(own)])
     return replace(plain(r), extra=r.images.images[rows], extra_labels=r.labels[rows])
 
 
 def more(share: float, r: Replicate) -> Training:
-    """With new real images, a share of as many as were generated, as far as there are any."""
+    """The real images, and new real ones: this share of the generated images' number, or all that are left."""
     labels = r.labels[r.spare]
-    each = [r.spare[labels == label][: round(share * many)] for label, many in enumerate(r.added)]
-    rows = np.concatenate([r.shown, *each])
-    return Training(r.images.images[rows], r.labels[rows], len(r.wanted))
+    new = [r.spare[labels == label][: round(share * count)] for label, count in enumerate(r.added)]
+    rows = np.concatenate([r.shown, *new])
+    return Training(r.images.images[rows], r.labels[rows], len(r.additions))
 
 
-def _with(r: Replicate, among: np.ndarray) -> Training:
-    rows = np.concatenate([among[r.intended[among] == label][:many] for label, many in enumerate(r.added)])
+def _with_generated(r: Replicate, among: np.ndarray) -> Training:
+    """The real images, and the first of these generated ones for each class."""
+    rows = np.concatenate([among[r.intended[among] == label][:count] for label, count in enumerate(r.added)])
     return replace(plain(r), extra=r.made[rows], extra_labels=r.intended[rows])
 
 
-ARMS: dict[str, Callable[[Replicate], Training]] = {  # each on top of the best baseline, with its recipe
+ARMS: dict[str, Callable[[Replicate], Training]] = {  # each with the recipe of the best baseline
     "GAN": selected,
     "real copies": copies,
     "GAN, not selected": unselected,
@@ -93,7 +97,7 @@ ARMS: dict[str, Callable[[Replicate], Training]] = {  # each on top of the best 
 
 
 def baselines(augmentation: Literal["classical", "randaugment"], flips: bool) -> dict[str, Recipe]:
-    """The recipes without generated images, of which the best is what a GAN must beat."""
+    """The recipes without generated images. A GAN must beat the best of them."""
     strong = Recipe(augmentation, flips)
     return {
         "real": Recipe(),

@@ -1,4 +1,4 @@
-"""An output folder is one call's: the same call goes on in it, and no other."""
+"""An output folder belongs to one call: the same call continues in it, and no other call writes there."""
 
 from __future__ import annotations
 
@@ -11,17 +11,27 @@ from ganfold.files import read_json
 
 
 def claim(
-    out: Path, record: Path, asked: dict[str, Any], ours: Callable[[Path], bool], more: Collection[str] = ()
+    out: Path, record: Path, requested: dict[str, Any], is_own: Callable[[Path], bool], free: Collection[str] = ()
 ) -> None:
-    """Raises GanfoldError: the folder holds what is not `ours`, or `record` says that it was begun otherwise, apart
-    from the names in `more`."""
+    """See that a folder is empty, or that this very call began it.
+
+    Args:
+        out: the folder.
+        record: the JSON file in it that says what was requested when it was begun.
+        requested: what is requested now.
+        is_own: whether a path in the folder may be there without a record.
+        free: names in `requested` that may change.
+
+    Raises:
+        GanfoldError: the folder holds something else, or was begun with another value.
+    """
     if record.exists():
         before = read_json(record)
-        for name, value in asked.items():
-            if name not in more and before.get(name) != value:
+        for name, value in requested.items():
+            if name not in free and before.get(name) != value:
                 raise GanfoldError(
                     f"{out} was begun with {name} = {before.get(name)} and you ask for {value}: give the old value to "
                     "go on, or another --out"
                 )
-    elif out.is_file() or (out.is_dir() and not all(ours(path) for path in out.iterdir())):
+    elif out.is_file() or (out.is_dir() and not all(is_own(path) for path in out.iterdir())):
         raise GanfoldError(f"{out} is not empty: give --out a new folder")

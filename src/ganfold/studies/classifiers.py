@@ -1,4 +1,4 @@
-"""The classifiers that judge images by what they are worth as training images: all arms get the same."""
+"""Classifiers: they measure what images are worth as training images, and are the same for all arms of a study."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganfold.errors import GanfoldError, did_you_mean
+from ganfold.images.pixels import to_bytes, to_float
 from ganfold.metrics.features import efficientnet
 
-STEPS = 500  # of the CNN, whatever an arm adds: more images must not mean more training
+STEPS = 500  # of the CNN, in every arm: more images must not mean more training
 BATCH, WIDTH, RATE, DECAY = 64, 16, 2e-3, 0.02
-SHIFT = 1 / 8  # of the side, at most
-EXTRA_WEIGHT = 0.5  # of an added image in the loss; a real one has 1
-EXTRA_SHARE = 0.5  # of a batch, at most, are added images
-OFTEN = 100  # times at most that an image comes, where a classifier takes no weights
+SHIFT = 1 / 8  # largest shift, as a share of the side
+EXTRA_WEIGHT = 0.5  # weight of an added image in the loss; a real one has 1
+EXTRA_SHARE = 0.5  # largest share of added images in a batch
+OFTEN = 100  # most repetitions of an image, for classifiers that take no weights
 ALIKE = 4  # images that RandAugment changes in the same way
 KEPT = 6  # sets of images whose features stay in memory
-COPIES = 3  # augmented ones of each image, for classifiers that are not trained by steps
+COPIES = 3  # augmented copies of each image, for classifiers that are not trained by steps
 COST = 0.03  # C of the logistic regression, on standardised features
-FEATURE_SIZE = 112  # pixels a side that EfficientNet-Lite0 is shown: a quarter of the work of its own 224
+FEATURE_SIZE = 112  # pixels a side for EfficientNet-Lite0: a quarter of the work of its own 224
 
 
 @dataclass(frozen=True)
@@ -35,29 +36,41 @@ class Recipe:
     """How a classifier is trained, apart from its images."""
 
     augment: Literal["none", "classical", "randaugment"] = "none"
-    flips: bool = False  # mirrored images are valid ones, and come with the augmentation
+    flips: bool = False  # the augmentation mirrors images too, since mirrored ones are valid
     balanced: bool = False  # classes are drawn equally often
     adjusted: bool = False  # logits are adjusted for the classes' frequencies (Menon 2021, arXiv:2007.07314)
 
 
 @dataclass(frozen=True)
 class Training:
-    """Images to train on, uint8 (N, C, H, W), and their classes, int64 (N,)."""
+    """Images to train on, uint8 (N, C, H, W), and their classes, int64 (N,); and images added to them."""
 
     images: np.ndarray
     labels: np.ndarray
     classes: int
-    extra: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint8))  # added images: generated ones, or copies
+    extra: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint8))  # generated images, or copies
     extra_labels: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 Classifier = Callable[[Training, Recipe, np.ndarray, int], np.ndarray]
-"""Train by a recipe and a seed; the probabilities (n, classes) of the classes of other images, uint8 (n, C, H, W)."""
+"""(training, recipe, images, seed) -> probabilities (n, classes) of the classes of these images, uint8 (n, C, H, W)."""
 
 
-def find(classifier: str | Callable[[], Any], *, steps: int = STEPS, device: str | torch.device = "cpu") -> Classifier:
-    """The classifier "cnn" or "features", or one's own: a callable that gives an object with fit(X, y) and predict(X),
-    as scikit-learn's, for X float32 (N, C * H * W) in [0, 1]."""
+def find_classifier(
+    classifier: str | Callable[[], Any], *, steps: int = STEPS, device: str | torch.device = "cpu"
+) -> Classifier:
+    """The classifier of this name, or the user's own.
+
+    Args:
+        classifier: "cnn", a small CNN from scratch; "features", logistic regression on features of an ImageNet network;
+            or a callable that returns an object with fit(X, y) and predict(X), like those of scikit-learn. X is float32
+            (N, C * H * W) in [0, 1].
+        steps: of the CNN.
+        device: where the CNN is trained.
+
+    Raises:
+        GanfoldError: there is no classifier of this name.
+    """
     if callable(classifier):
         return partial(_own, classifier)
     if classifier not in ("cnn", "features"):
@@ -66,8 +79,8 @@ def find(classifier: str | Callable[[], Any], *, steps: int = STEPS, device: str
     return partial(_cnn, steps=steps, device=torch.device(device)) if classifier == "cnn" else _features
 
 
-def judged(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """Figures of predictions (n, K) for images of these classes, int64 (n,)."""
+def score(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """The metrics of predictions, (n, K), for images of these classes, int64 (n,)."""
     from sklearn.metrics import f1_score, recall_score
 
     classes, answers = np.arange(probabilities.shape[1]), probabilities.argmax(1)
@@ -81,19 +94,21 @@ def judged(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
 
 
 def _calibration(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -> float | None:
-    """Expected calibration error of the top class (Guo 2017, arXiv:1706.04599, eq. 3); None where there are only
-    answers and no probabilities."""
-    sure = probabilities.max(1)
-    if (sure == 1).all():
+    """Expected calibration error of the top class (Guo 2017, arXiv:1706.04599, eq. 3).
+
+    None where a classifier gives answers without probabilities.
+    """
+    confidence = probabilities.max(1)
+    if (confidence == 1).all():
         return None
-    right, place = probabilities.argmax(1) == labels, np.minimum((sure * bins).astype(int), bins - 1)
-    gaps = [abs(right[place == b].sum() - sure[place == b].sum()) for b in range(bins)]
+    right, own_bin = probabilities.argmax(1) == labels, np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [abs(right[own_bin == b].sum() - confidence[own_bin == b].sum()) for b in range(bins)]
     return float(sum(gaps) / len(labels))
 
 
 def augmented(images: Tensor, recipe: Recipe, random: torch.Generator) -> Tensor:
-    """Uint8 images (B, C, H, W) as float32 in [-1, 1], each changed by the recipe."""
-    pixels = images.float() / 127.5 - 1
+    """Images, uint8 (B, C, H, W), as float32 in [-1, 1], each changed as the recipe says."""
+    pixels = to_float(images)
     if recipe.augment == "none":
         return pixels
     if recipe.flips:
@@ -112,17 +127,19 @@ def augmented(images: Tensor, recipe: Recipe, random: torch.Generator) -> Tensor
 
 
 def _shifted(pixels: Tensor, random: torch.Generator) -> Tensor:
-    """By whole pixels; what comes in repeats the edge."""
+    """Images moved by whole pixels. The edge is repeated where pixels are missing."""
     count, _, side, _ = pixels.shape
     most = max(1, round(SHIFT * side))
-    places = torch.arange(side) + torch.randint(-most, most + 1, (2, count, 1), generator=random)
-    rows, columns = places.clamp(0, side - 1)
+    source = torch.arange(side) + torch.randint(-most, most + 1, (2, count, 1), generator=random)
+    rows, columns = source.clamp(0, side - 1)
     return pixels[torch.arange(count)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 def _randaugment(pixels: Tensor, random: torch.Generator) -> Tensor:
-    """RandAugment (Cubuk 2020, arXiv:1909.13719) as kornia has it: two changes of magnitude 9 of 30. Kornia draws the
-    changes once for all that it is given, so it is given a few at a time."""
+    """Kornia's RandAugment (Cubuk 2020, arXiv:1909.13719): two changes of magnitude 9 out of 30.
+
+    Kornia changes all images of one call in the same way. Each call therefore gets only a few.
+    """
     try:
         from kornia.augmentation.auto import RandAugment
     except ImportError as error:
@@ -138,7 +155,10 @@ def _randaugment(pixels: Tensor, random: torch.Generator) -> Tensor:
 
 
 def network(channels: int, side: int, classes: int) -> nn.Module:
-    """Three stages of convolutions; GroupNorm, since batches that mix real and generated images have no one mean."""
+    """A CNN of up to three stages for images (B, channels, side, side).
+
+    It has GroupNorm, because a batch that mixes real and generated images has no single mean.
+    """
     halvings = min(3, max(1, side.bit_length() - 3))
     layers: list[nn.Module] = []
     for stage in range(halvings):
@@ -165,7 +185,7 @@ def _cnn(
         net = net.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=DECAY)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.1)
-        chances, prior, added = _drawn(training, recipe)
+        chances, prior, added = _sampling(training, recipe)
         real, extra = (torch.from_numpy(np.ascontiguousarray(i)) for i in (training.images, training.extra))
         y, extra_y = torch.from_numpy(training.labels), torch.from_numpy(training.extra_labels)
         weights = torch.ones(BATCH)
@@ -185,15 +205,17 @@ def _cnn(
             schedule.step()
         net.eval()
         with torch.inference_mode():
-            parts = [
-                net(torch.from_numpy(np.array(test[i : i + 256])).to(device).float() / 127.5 - 1).softmax(1).cpu()
-                for i in range(0, len(test), 256)
-            ]
+            parts = [net(to_float(test[i : i + 256]).to(device)).softmax(1).cpu() for i in range(0, len(test), 256)]
     return torch.cat(parts).numpy()
 
 
-def _drawn(training: Training, recipe: Recipe) -> tuple[list[Tensor], Tensor, int]:
-    """The chances of real and of added images, how much each class then weighs, and added images in a batch."""
+def _sampling(training: Training, recipe: Recipe) -> tuple[list[Tensor], Tensor, int]:
+    """How a batch is drawn.
+
+    Returns:
+        The chances of real images and of added ones, the share of the loss that each class then has, float (K,), and
+        the number of added images in a batch.
+    """
     parts = [(training.labels, 1.0), (training.extra_labels, EXTRA_WEIGHT)]
     counts = sum(weight * np.bincount(labels, minlength=training.classes) for labels, weight in parts)
     each = 1 / np.maximum(counts, 1) if recipe.balanced else np.ones(training.classes)
@@ -204,38 +226,38 @@ def _drawn(training: Training, recipe: Recipe) -> tuple[list[Tensor], Tensor, in
     for (labels, weight), chance, many in zip(parts, chances, (BATCH - added, added), strict=True):
         if many:
             prior += weight * many * np.bincount(labels, chance / chance.sum(), training.classes)
-    prior = np.where(prior > 0, prior / prior.sum(), 1.0)  # a class that is never seen is not adjusted for
+    prior = np.where(prior > 0, prior / prior.sum(), 1.0)  # 1 adjusts nothing, for a class that is never seen
     return chances, torch.from_numpy(prior).float(), added
 
 
 def _features(training: Training, recipe: Recipe, test: np.ndarray, seed: int) -> np.ndarray:
-    """Logistic regression on the features of an ImageNet network that comes with a package."""
+    """Logistic regression on features of EfficientNet-Lite0, trained on ImageNet."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    x = np.concatenate([_looked(views) for views in _views(training, recipe, seed)])
+    x = np.concatenate([_cached_features(views) for views in _views(training, recipe, seed)])
     labels, weights = _weighted(training, recipe)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=COST, max_iter=500))
     model.fit(x, labels, logisticregression__sample_weight=weights)
-    return _probabilities(model, _looked(test), training, recipe, labels, weights)
+    return _probabilities(model, _cached_features(test), training, recipe, labels, weights)
 
 
-_SEEN: OrderedDict[bytes, np.ndarray] = OrderedDict()  # features of the last few sets: most arms share their images
+_recent: OrderedDict[bytes, np.ndarray] = OrderedDict()  # features of the last sets: most arms share their images
 
 
-def _looked(images: np.ndarray) -> np.ndarray:
+def _cached_features(images: np.ndarray) -> np.ndarray:
     key = hashlib.blake2b(repr(images.shape).encode() + np.ascontiguousarray(images).tobytes()).digest()
-    if key not in _SEEN:
-        _SEEN[key] = efficientnet(FEATURE_SIZE)(images).numpy()
-    _SEEN.move_to_end(key)
-    while len(_SEEN) > KEPT:
-        _SEEN.popitem(last=False)
-    return _SEEN[key]
+    if key not in _recent:
+        _recent[key] = efficientnet(FEATURE_SIZE)(images).numpy()
+    _recent.move_to_end(key)
+    while len(_recent) > KEPT:
+        _recent.popitem(last=False)
+    return _recent[key]
 
 
 def _own(make: Callable[[], Any], training: Training, recipe: Recipe, test: np.ndarray, seed: int) -> np.ndarray:
-    """One's own classifier: it takes no weights, so what weighs more comes more often."""
+    """The user's own classifier. It takes no weights, therefore images of more weight are repeated."""
     x = np.concatenate([_flat(views) for views in _views(training, recipe, seed)])
     labels, weights = _weighted(training, recipe)
     times = np.round(weights / weights.min()).astype(np.int64).clip(1, OFTEN)
@@ -249,21 +271,21 @@ def _flat(images: np.ndarray) -> np.ndarray:
 
 
 def _views(training: Training, recipe: Recipe, seed: int) -> list[np.ndarray]:
-    """The real images and the added ones, and where there is augmentation copies of them changed by it."""
-    found = []
+    """The real images and the added ones, each followed by its augmented copies if the recipe augments."""
+    views = []
     for images in (training.images, training.extra):
         if len(images) and recipe.augment != "none":
             random = torch.Generator().manual_seed(seed)
             whole = torch.from_numpy(np.ascontiguousarray(images))
-            copies = [augmented(whole, recipe, random).add(1).mul(127.5).round().byte().numpy() for _ in range(COPIES)]
+            copies = [to_bytes(augmented(whole, recipe, random)).numpy() for _ in range(COPIES)]
             images = np.concatenate([images, *copies])
         if len(images):
-            found.append(images)
-    return found
+            views.append(images)
+    return views
 
 
 def _weighted(training: Training, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
-    """Classes and weights of the `_views`, the copies of an image sharing its weight."""
+    """The classes and weights of the `_views`. The copies of an image share its weight."""
     real, extra = training.labels, training.extra_labels
     light = EXTRA_WEIGHT * min(1.0, EXTRA_SHARE / (1 - EXTRA_SHARE) * len(real) / (EXTRA_WEIGHT * max(1, len(extra))))
     labels, weights = np.concatenate([real, extra]), np.concatenate([np.ones(len(real)), np.full(len(extra), light)])
@@ -282,13 +304,13 @@ def _weighted(training: Training, recipe: Recipe) -> tuple[np.ndarray, np.ndarra
 def _probabilities(
     model: Any, test: np.ndarray, training: Training, recipe: Recipe, labels: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
-    """Of every class, seen in training or not; logits adjusted afterwards (Menon 2021, eq. 9)."""
-    found = np.zeros((len(test), training.classes))
+    """The probabilities of all classes, 0 for those not seen in training. Logits are adjusted here (Menon, eq. 9)."""
+    probabilities = np.zeros((len(test), training.classes))
     if not hasattr(model, "predict_proba"):
-        found[np.arange(len(test)), model.predict(test)] = 1
-        return found
-    found[:, model.classes_] = model.predict_proba(test)
+        probabilities[np.arange(len(test)), model.predict(test)] = 1
+        return probabilities
+    probabilities[:, model.classes_] = model.predict_proba(test)
     if recipe.adjusted:
-        found /= np.bincount(labels, weights, training.classes).clip(1e-3)
-        found /= found.sum(1, keepdims=True)
-    return found
+        probabilities /= np.bincount(labels, weights, training.classes).clip(1e-3)
+        probabilities /= probabilities.sum(1, keepdims=True)
+    return probabilities

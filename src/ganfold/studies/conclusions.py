@@ -1,41 +1,38 @@
-"""What follows from the jobs of a study: table, differences, exchange rate, verdict."""
+"""The conclusions of a study from its jobs: table, differences, exchange rate, verdicts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import ganfold
 from ganfold import device as devices
 from ganfold.data import ImageSet
 from ganfold.files import read_json
+from ganfold.interface.result import Result, protocol_line, stamp
 from ganfold.studies.arms import ARMS, baselines
-from ganfold.studies.jobs import Job, Settings, path
+from ganfold.studies.design import Parts, StudySettings
+from ganfold.studies.jobs import Job, job_path
 from ganfold.studies.parts import FLOOR
-from ganfold.studies.statistics import REPLICATES, Difference, family, interval
+from ganfold.studies.statistics import REPLICATES, Difference, bootstrap_interval, paired_differences
 
-CONTROLS = (
-    ("GAN", "real copies"),
-    ("GAN", "GAN, not selected"),
-    ("GAN, labels at random", ""),
-)  # "": the best baseline
+PRIMARY = (("GAN", ""),)  # "": the best baseline
+CONTROLS = (("GAN", "real copies"), ("GAN", "GAN, not selected"), ("GAN, labels at random", ""))
 RESAMPLES = 500  # of replicates, for the interval of the exchange rate
 
 
 @dataclass(frozen=True)
-class Row:
-    """One arm with one classifier: figures on the test part, means over the replicates."""
+class ArmRow:
+    """One arm with one classifier: metrics on the test part, as means over the replicates."""
 
     classifier: str
     arm: str
     each: list[float]  # balanced accuracy of each replicate, 0 to 1
-    images: float  # that it was trained on, the mean, and ...
-    added: float  # ... those beside them: generated ones or copies
+    images: float  # real images that it was trained on, the mean, and ...
+    added: float  # ... generated images or copies beside them
     accuracy: float
     low: float  # BCa bootstrap interval over replicates, 95 %
     high: float
@@ -44,15 +41,41 @@ class Row:
     recall: list[list[float]]  # of each class: mean, low, high
     seconds: float  # of one training
 
+    @classmethod
+    def of(cls, classifier: str, arm: str, results: list[dict[str, Any]]) -> ArmRow:
+        """The row of the replicates' results."""
+        tests = [result["test"] for result in results]
+        each = [test["balanced_accuracy"] for test in tests]
+        recalls = np.array([test["recall"] for test in tests])
+        errors = [test["calibration_error"] for test in tests]
+        low, high = bootstrap_interval(each)
+        return cls(
+            classifier=classifier,
+            arm=arm,
+            each=each,
+            images=float(np.mean([result["images"] for result in results])),
+            added=float(np.mean([result["added"] for result in results])),
+            accuracy=float(np.mean(each)),
+            low=low,
+            high=high,
+            macro_f1=float(np.mean([test["macro_f1"] for test in tests])),
+            calibration_error=None if None in errors else float(np.mean(errors)),
+            recall=[[float(recall.mean()), *bootstrap_interval(recall.tolist())] for recall in recalls.T],
+            seconds=float(np.mean([result["seconds"] for result in results])),
+        )
 
-@dataclass(frozen=True)
-class Study:
-    """What `study` found."""
+
+Table = Mapping[tuple[str, str], ArmRow]  # by classifier and arm
+
+
+@dataclass(frozen=True, repr=False)
+class Study(Result):
+    """Whether generated images help: the verdicts of `study`, and all that they rest on."""
 
     classes: list[str]
     verdicts: dict[str, str]  # of each classifier
     best: dict[str, str]  # the baseline that the validation part chose, by classifier
-    rows: list[Row]
+    rows: list[ArmRow]
     primary: list[Difference]  # GAN minus best baseline, a test for each classifier
     controls: list[Difference]
     exchange: dict[str, dict[str, Any]]  # by classifier: the learning curve of more reals, and what the GAN is worth
@@ -60,9 +83,16 @@ class Study:
     counts: dict[str, list[int]]  # images of each class: test, validation, training, in a replicate
     notes: list[str]
     protocol: dict[str, Any]
+    page: Path  # the report
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of `study.json`."""
+        content = super().to_dict()
+        del content["page"]
+        return content
 
     def lines(self) -> list[str]:
-        """Verdicts, table and notes, for the console."""
+        """The verdicts, a table of all arms, the differences, the notes, and where the report is."""
         lines = [f"{name}: {verdict}" for name, verdict in self.verdicts.items()] + [""]
         width = max(len(row.arm) for row in self.rows)
         for row in self.rows:
@@ -71,104 +101,67 @@ class Study:
                 f"{row.classifier:10} {row.arm:{width}}  {100 * row.accuracy:.1f} %  "
                 f"({100 * row.low:.1f} to {100 * row.high:.1f}){mark}"
             )
-        lines += ["", *(shown(difference) for difference in (*self.primary, *self.controls)), "", *self.notes]
-        return [*lines, "", "Protocol: " + "; ".join(f"{name} {value}" for name, value in self.protocol.items())]
+        lines += ["", *(f"{d.name}: {_points(d)}" for d in (*self.primary, *self.controls)), "", *self.notes]
+        return [*lines, "", protocol_line(self.protocol), f"The whole story: {self.page}"]
 
 
-def shown(found: Difference) -> str:
-    """A difference in points, as a line."""
-    return (
-        f"{found.name}: {100 * found.mean:+.1f} points (95 %: {100 * found.low:+.1f} to {100 * found.high:+.1f}), "
-        f"p = {found.p:.3g}, corrected {found.holm:.3g}"
-    )
+def conclude(out: Path, settings: StudySettings, images: ImageSet, parts: Parts, best: dict[str, str]) -> Study:
+    """The conclusions of a study whose jobs are all done.
 
-
-def concluded(
-    out: Path, settings: Settings, images: ImageSet, parts: dict[str, np.ndarray], best: dict[str, str]
-) -> Study:
-    """The conclusions of a study whose jobs are all done."""
-    numbers = range(settings.replicates)
-    table: dict[tuple[str, str], Row] = {}
-    for name, base in best.items():
-        for arm in (*baselines(settings.augmentation, settings.flips), *ARMS):
-            jobs = [Job(n, arm, name, base if arm in ARMS else "") for n in numbers]
-            table[name, arm] = _row(name, arm, [read_json(path(out, job)) for job in jobs])
-    made = [read_json(path(out, Job(n))) for n in numbers]
-    several = len(best) > 1
-
-    def compared(classifiers: Iterable[str], pairs: Sequence[tuple[str, str]]) -> list[Difference]:
-        named = {
-            f"{first} minus {second or best[name]}" + f", {name}" * several: (
-                table[name, first].each,
-                table[name, second or best[name]].each,
-            )
-            for name in classifiers
-            for first, second in pairs
-        }
-        return family(named)
-
-    primary = compared(best, [("GAN", "")])
-    controls = [found for name in best for found in compared([name], CONTROLS)]
-    copying = [found for found in controls if found.name.startswith("GAN minus real copies")]
+    Args:
+        out: the folder of the study.
+        settings, images, parts: of the study.
+        best: the best baseline of each classifier.
+    """
+    table = _table(out, settings, best)
+    generators = [read_json(job_path(out, Job(n))) for n in range(settings.replicates)]
+    primary = _compare(table, best, best, PRIMARY)
+    controls = [difference for name in best for difference in _compare(table, best, [name], CONTROLS)]
+    copying = [difference for difference in controls if difference.name.startswith("GAN minus real copies")]
     exchange = {name: _exchange(table, name, base) for name, base in best.items()}
-    labels, count = np.asarray(images.labels), len(images.classes)
-    counts = {part: np.bincount(labels[of], minlength=count).tolist() for part, of in parts.items()}
-    counts["of a replicate, for classifiers"], counts["for the generator"] = made[0]["shown"], made[0]["known"]
     return Study(
         classes=list(images.classes),
         verdicts={
-            name: _verdict(found, against, exchange[name])
-            for name, found, against in zip(best, primary, copying, strict=True)
+            name: _verdict(difference, against, exchange[name])
+            for name, difference, against in zip(best, primary, copying, strict=True)
         },
         best=best,
         rows=list(table.values()),
         primary=primary,
         controls=controls,
         exchange=exchange,
-        selection=_selection(made),
-        counts=counts,
-        notes=_notes(settings, controls, made, images),
-        protocol={
-            "images": f"{images.source}, {len(images):,} of {images.resolution} px",
-            "fingerprint": images.fingerprint,
-            "replicates": settings.replicates,
-            "generator": f"{settings.gan}, "
-            + (f"{settings.kimg:g} kimg" if settings.kimg else f"{settings.minutes:g} minutes"),
-            "generated": f"{settings.ratio:g} for each real image, where the class has room",
-            "measure": "balanced accuracy on test images that nothing else has seen",
-            "steps of the CNN": settings.steps,
-            "seed": settings.seed,
-            "minutes of work": round(sum(read_json(p)["seconds"] for p in (out / "jobs").iterdir()) / 60, 1),
-            "minutes of it for generators": round(sum(found["training_seconds"] for found in made) / 60, 1),
-            "machine": devices.describe(devices.choose(settings.device))["device"],
-            "ganfold": ganfold.__version__,
-            "date": datetime.now(UTC).date().isoformat(),
-        },
+        selection=_mean_selection(generators),
+        counts=_class_counts(images, parts, generators[0]),
+        notes=_notes(settings, controls, generators, images),
+        protocol=_protocol(out, settings, images, generators),
+        page=out / "report.html",
     )
 
 
-def _row(classifier: str, arm: str, found: list[dict[str, Any]]) -> Row:
-    each = [f["test"]["balanced_accuracy"] for f in found]
-    recalls = np.array([f["test"]["recall"] for f in found])
-    sure = [f["test"]["calibration_error"] for f in found]
-    return Row(
-        classifier=classifier,
-        arm=arm,
-        each=each,
-        images=float(np.mean([f["images"] for f in found])),
-        added=float(np.mean([f["added"] for f in found])),
-        accuracy=float(np.mean(each)),
-        low=interval(each)[0],
-        high=interval(each)[1],
-        macro_f1=float(np.mean([f["test"]["macro_f1"] for f in found])),
-        calibration_error=None if None in sure else float(np.mean(sure)),
-        recall=[[float(of.mean()), *interval(of.tolist())] for of in recalls.T],
-        seconds=float(np.mean([f["seconds"] for f in found])),
-    )
+def _table(out: Path, settings: StudySettings, best: Mapping[str, str]) -> Table:
+    rows = {}
+    for name, base in best.items():
+        for arm in (*baselines(settings.augmentation, settings.flips), *ARMS):
+            jobs = [Job(n, arm, name, base if arm in ARMS else "") for n in range(settings.replicates)]
+            rows[name, arm] = ArmRow.of(name, arm, [read_json(job_path(out, job)) for job in jobs])
+    return rows
 
 
-def _exchange(table: dict[tuple[str, str], Row], name: str, base: str) -> dict[str, Any]:
-    """The learning curve, rising by isotonic regression, and where the GAN's arm stands on it: in real images."""
+def _compare(
+    table: Table, best: Mapping[str, str], classifiers: Iterable[str], pairs: Sequence[tuple[str, str]]
+) -> list[Difference]:
+    """The differences between pairs of arms, for each of these classifiers, as one family of tests."""
+    scores = {}
+    for name in classifiers:
+        for first, other in pairs:
+            second = other or best[name]
+            title = f"{first} minus {second}" + (f", {name}" if len(best) > 1 else "")
+            scores[title] = (table[name, first].each, table[name, second].each)
+    return paired_differences(scores)
+
+
+def _exchange(table: Table, name: str, base: str) -> dict[str, Any]:
+    """The worth of the GAN's arm in real images, from the learning curve of more real ones."""
     curve = [table[name, base], *(table[name, arm] for arm in ARMS if arm.startswith("new reals"))]
     x = np.array([row.images for row in curve]) - curve[0].images
     y = np.array([row.each for row in curve])  # (points, replicates)
@@ -187,7 +180,15 @@ def _exchange(table: dict[tuple[str, str], Row], name: str, base: str) -> dict[s
 
 
 def _worth(x: np.ndarray, y: np.ndarray, level: float) -> float:
-    """Real images that reach this level; the curve's end where they do not, 0 where none are needed."""
+    """How many real images reach this level of accuracy.
+
+    Isotonic regression makes the curve rise. The result is 0 if none is needed, and the end of the curve if the curve
+    does not reach the level.
+
+    Args:
+        x, y: the points of the curve: real images added, and accuracy.
+        level: an accuracy.
+    """
     from sklearn.isotonic import IsotonicRegression
 
     rising = IsotonicRegression().fit_transform(x, y)
@@ -199,57 +200,92 @@ def _worth(x: np.ndarray, y: np.ndarray, level: float) -> float:
     return float(np.interp(level, rising[above - 1 : above + 1], x[above - 1 : above + 1]))
 
 
-def _verdict(found: Difference, copying: Difference, exchange: dict[str, Any]) -> str:
-    """It helps if it beats the best baseline, and as many real images once more in the generated ones' place."""
-    said, against = (shown(difference).partition(": ")[2] for difference in (found, copying))
-    if found.verdict is None:
-        return f"no claim from {len(found.each)} replicates, {REPLICATES} are the least; {said}"
-    if found.verdict != "helps":
-        return f"{found.verdict}: {said}"
+def _verdict(difference: Difference, copying: Difference, exchange: Mapping[str, Any]) -> str:
+    """The verdict of a classifier.
+
+    Generated images help if they beat the best baseline, and also as many copies of real images.
+
+    Args:
+        difference: GAN minus best baseline.
+        copying: GAN minus real copies.
+        exchange: the worth in real images.
+    """
+    gain, against = _points(difference), _points(copying)
+    if difference.verdict is None:
+        return f"no claim from {len(difference.each)} replicates, {REPLICATES} are the least; {gain}"
+    if difference.verdict != "helps":
+        return f"{difference.verdict}: {gain}"
     if copying.verdict != "helps":
-        return f"no evidence: {said}, but as many real images once more may do the same: {against} to them"
+        return f"no evidence: {gain}, but as many real images once more may do the same: {against} to them"
     beyond = "at least " if exchange["worth"] >= exchange["most"] else "about "
-    return f"helps: {said}; worth {beyond}{exchange['worth']:.0f} more real images"
+    return f"helps: {gain}; worth {beyond}{exchange['worth']:.0f} more real images"
 
 
-def _selection(made: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Means over replicates."""
-    names = [row["class"] for row in made[0]["classes"]]
+def _points(difference: Difference) -> str:
+    """A difference in points, with its interval and p."""
+    mean, low, high = (100 * value for value in (difference.mean, difference.low, difference.high))
+    return (
+        f"{mean:+.1f} points (95 %: {low:+.1f} to {high:+.1f}), p = {difference.p:.3g}, corrected {difference.holm:.3g}"
+    )
+
+
+def _mean_selection(generators: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The counts of the selection by class, as means over replicates."""
+    names = [row["class"] for row in generators[0]["classes"]]
+    by_name = {name: [row for job in generators for row in job["classes"] if row["class"] == name] for name in names}
     return [
-        {"class": name} | {key: float(np.mean([row[key] for row in mine])) for key in mine[0] if key != "class"}
-        for name in names
-        if (mine := [row for found in made for row in found["classes"] if row["class"] == name])
+        {"class": name} | {key: float(np.mean([row[key] for row in rows])) for key in rows[0] if key != "class"}
+        for name, rows in by_name.items()
     ]
 
 
+def _class_counts(images: ImageSet, parts: Parts, generator: Mapping[str, Any]) -> dict[str, list[int]]:
+    labels, count = np.asarray(images.labels), len(images.classes)
+    counts = {part: np.bincount(labels[rows], minlength=count).tolist() for part, rows in parts.items()}
+    counts["of a replicate, for classifiers"], counts["for the generator"] = generator["shown"], generator["known"]
+    return counts
+
+
 def _notes(
-    settings: Settings,
-    controls: list[Difference],
-    made: list[dict[str, Any]],
-    images: ImageSet,
+    settings: StudySettings, controls: list[Difference], generators: list[dict[str, Any]], images: ImageSet
 ) -> list[str]:
     notes = []
-    by_name = {found.name: found for found in controls}
-    if any(found.verdict == "helps" for name, found in by_name.items() if name.startswith("GAN, labels at random")):
+    if any(d.verdict == "helps" for d in controls if d.name.startswith("GAN, labels at random")):
         notes.append("Images with labels at random win, which they cannot: something is wrong with this study.")
     if settings.withhold:
         notes.append(f"The classifiers were shown no image of {settings.withhold}: a control that must help.")
     for label, name in enumerate(images.classes):
-        if made[0]["known"][label] < FLOOR:
+        if (known := generators[0]["known"][label]) < FLOOR:
+            notes.append(f"The class {name} got none: a replicate has {known} of it, fewer than {FLOOR}.")
+        elif times := sum(name in job["refused"] for job in generators):
             notes.append(
-                f"The class {name} got none: a replicate has {made[0]['known'][label]} of it, fewer than {FLOOR}."
+                f"The class {name} got none in {times} of {len(generators)} replicates: its images are too much alike."
             )
-        elif times := sum(name in found["refused"] for found in made):
-            notes.append(
-                f"The class {name} got none in {times} of {len(made)} replicates: its images are too much alike."
-            )
-    if none := sum(not found["kept"] for found in made):
+    if none := sum(not job["kept"] for job in generators):
         notes.append(
-            f"In {none} of {len(made)} replicates no generated image passed: there the GAN's arm is the baseline; a "
-            "longer training may mend that, by --kimg."
+            f"In {none} of {len(generators)} replicates no generated image passed: there the GAN's arm is the "
+            "baseline; a longer training may mend that, by --kimg."
         )
     notes.append(
         "Replicates draw from one training part and share one test part, so they overlap: the intervals hold for other "
         "draws from these images, and are somewhat too narrow for other images."
     )
     return notes
+
+
+def _protocol(out: Path, settings: StudySettings, images: ImageSet, generators: list[dict[str, Any]]) -> dict[str, Any]:
+    budget = f"{settings.kimg:g} kimg" if settings.kimg else f"{settings.minutes:g} minutes"
+    return {
+        "images": f"{images.source}, {len(images):,} of {images.resolution} px",
+        "fingerprint": images.fingerprint,
+        "replicates": settings.replicates,
+        "generator": f"{settings.gan}, {budget}",
+        "generated": f"{settings.ratio:g} for each real image, where the class has room",
+        "measure": "balanced accuracy on test images that nothing else has seen",
+        "steps of the CNN": settings.steps,
+        "seed": settings.seed,
+        "minutes of work": round(sum(read_json(path)["seconds"] for path in (out / "jobs").iterdir()) / 60, 1),
+        "minutes of it for generators": round(sum(job["training_seconds"] for job in generators) / 60, 1),
+        "machine": devices.describe(devices.choose(settings.device))["device"],
+        **stamp(),
+    }

@@ -1,8 +1,8 @@
-"""The generator that additional images come from: trained on some images of a set, sampled by class."""
+"""The generator that additional images come from: it is trained on some images of a set, and sampled by class."""
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,99 +10,134 @@ import numpy as np
 
 from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError
-from ganfold.files import write_atomically
-from ganfold.gans import contract, find
+from ganfold.gans import GANS, find
+from ganfold.gans.contract import GAN
+from ganfold.runs.record import NAME, RunRecord
 from ganfold.runs.run import Run
-from ganfold.verbs.plan import by_grounds, plan
-from ganfold.verbs.train import train
+from ganfold.studies.parts import write_arrays
+from ganfold.training.planning import plan_training
+from ganfold.training.request import Request
+from ganfold.training.rules import by_grounds
+from ganfold.training.session import train_request
 
-GAN = "rsgan"
-KIMG = 40.0  # a budget in images and not in minutes: the same seed then makes the same files
-OPTIONS: dict[str, dict[str, Any]] = {"rsgan": {"labels": True}, "cgan": {"width": 32}}
-RAMP = 0.2  # of the budget, over which r3gan lets the labels in
+KIMG = 40.0  # the default budget. It is in images and not in minutes: the same seed then makes the same files
+RAMP = 0.2  # share of the budget over which the labels are ramped in
 
 
-def learns_classes(gan: str) -> type[contract.GAN]:
-    """The GAN of this name.
+def find_labelled(gan: str) -> type[GAN]:
+    """The class of a GAN that learns by class.
 
     Raises:
-        GanfoldError: there is none, or it takes no labels.
+        GanfoldError: there is no such GAN, or it takes no labels.
     """
-    kind = find(gan)
-    if not kind.conditional and not hasattr(kind.config_class, "labels"):
-        raise GanfoldError(f"{gan} takes no labels, so its images have no class: give --gan rsgan, r3gan or cgan")
-    return kind
+    gan_class = find(gan)
+    if not gan_class.can_take_labels:
+        *others, last = (name for name in GANS if find(name).can_take_labels)
+        raise GanfoldError(
+            f"{gan} takes no labels, so its images have no class: give --gan {', '.join(others)} or {last}"
+        )
+    return gan_class
 
 
-def trained(
+def train_generator(
     images: ImageSet,
     rows: np.ndarray,
     folder: Path,
     *,
-    gan: str = GAN,
+    gan: str,
     kimg: float | None = None,
     minutes: float | None = None,
     seed: int = 0,
     flips: bool = False,
     device: str = "auto",
+    options: Mapping[str, Any] | None = None,
     progress: bool = True,
-    **options: Any,
 ) -> Run:
-    """Train on these images and no others; where the folder holds such a run, go on with it.
+    """Train a generator on some images of a set, and on no others. A run in the folder goes on.
 
     Args:
-        images, rows: a set with classes, and which of them, int64.
+        images, rows: a set with classes, and the rows to train on, int64.
         folder: for the images, `images.npz`, and the run, `run`.
         gan: one that takes labels.
         kimg, minutes: the budget [40 kimg].
-        options: of the GAN, over what is chosen here.
+        seed: of the training.
+        flips: mirror each image with probability 1/2.
+        device: where to train.
+        options: of the GAN and of the training; they replace what is chosen here.
+        progress: print to the console.
+
+    Raises:
+        KeyboardInterrupt: the user stopped the training.
     """
-    default = learns_classes(gan).config_class()
-    known = {field.name for field in fields(default)}
-    source = folder / "images.npz"
+    gan_class = find_labelled(gan)
+    source, out = folder / "images.npz", folder / "run"
     if not source.exists():
         assert images.labels is not None
-        write_atomically(source, lambda temporary: _save(temporary, images, rows))
-    out = folder / "run"
-    kimg = KIMG if kimg is None and minutes is None else kimg
-    how: dict[str, Any] = {"resolution": images.resolution, "channels": images.channels, "held_out": 0.0, "kimg": kimg}
-    how |= {"minutes": minutes, "seed": seed, "flips": flips, "device": device, "evaluate_every": 0.0}
-    how |= {"augment": 0.3, "batch": min(16, 1 << (len(rows).bit_length() - 1))}  # small: many updates
-    if "flatten" in known:
-        how |= {name: value for name, (value, _) in by_grounds(images, rows).items()}
-    how |= OPTIONS.get(gan, {}) | options
-    if (out / "config.json").exists():
-        before = Run(out).config["config"]
-        how = {name: before[name] for name in ("labels_kimg", "decay_kimg") if name in before} | how
-    elif getattr(default, "decay_kimg", 0):  # a rate that falls at all
-        if kimg is None:
-            kimg = plan(source, out, gan=gan, progress=False, **how).kimg
-        how = {name: v for name, v in (("labels_kimg", RAMP * kimg), ("decay_kimg", kimg)) if name in known} | how
-    run = train(gan, source, out, progress=progress, **how)
+        classes = np.array(images.classes)
+        write_arrays(source, {"images": images.images[rows], "labels": images.labels[rows], "classes": classes})
+    chosen: dict[str, Any] = {
+        "resolution": images.resolution,
+        "channels": images.channels,
+        "held_out": 0.0,
+        "kimg": KIMG if kimg is None and minutes is None else kimg,
+        "minutes": minutes,
+        "seed": seed,
+        "flips": flips,
+        "device": device,
+        "evaluate_every": 0.0,
+        "augment": 0.3,
+        "batch": min(16, 1 << (len(rows).bit_length() - 1)),  # small, for many updates
+    }
+    grounds = {name: value for name, (value, _) in by_grounds(images, rows).items() if name in gan_class.planned}
+    chosen |= grounds | dict(getattr(gan_class, "study_options", {})) | dict(options or {})
+    chosen = _schedules(gan, gan_class, source, out, chosen) | chosen
+    run = train_request(Request.of(gan, source, out, chosen), progress=progress)
     if run.stopped_by:
         raise KeyboardInterrupt
     return run
 
 
-def _save(path: Path, images: ImageSet, rows: np.ndarray) -> None:
-    assert images.labels is not None
-    with open(path, "wb") as file:
-        np.savez(file, images=images.images[rows], labels=images.labels[rows], classes=np.array(images.classes))
+def _schedules(gan: str, gan_class: type[GAN], source: Path, out: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options that depend on the whole budget. A run that goes on keeps its own."""
+    names = [name for name in ("labels_kimg", "decay_kimg") if name in gan_class.planned]
+    if (out / NAME).exists():
+        before = RunRecord.read(out)
+        return {name: before.config[name] for name in names if name in before.config}
+    if "decay_kimg" not in names or not gan_class.config_class().decay_kimg:  # its learning rate never falls
+        return {}
+    kimg = options["kimg"]
+    if kimg is None:
+        kimg = plan_training(source, out, gan=gan, progress=False, **options).kimg
+    schedules = {"labels_kimg": RAMP * kimg, "decay_kimg": kimg}
+    return {name: schedules[name] for name in names}
 
 
-def sampled(run: Run, classes: tuple[str, ...], counts: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """So many images of each class: uint8 (N, C, H, W), and the classes, int64 (N,). The n-th image of a class is the
-    same whatever the counts."""
+def sample_classes(run: Run, classes: tuple[str, ...], counts: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Make images of each class. Image n of a class and seed is the same for all counts.
+
+    Args:
+        run: a run whose generator takes these classes.
+        classes, counts: their names, and how many images of each, int64 (K,).
+        seed: of the images.
+
+    Returns:
+        The images, uint8 (N, C, H, W), class by class; and their classes, int64 (N,).
+    """
     parts = [run.sample(int(count), seed, 0, name) for name, count in zip(classes, counts, strict=True) if count]
     if not parts:
-        size = run.gan.shape
-        parts = [np.empty((0, size.resolution, size.resolution, size.channels), np.uint8)]
+        data = run.record.data
+        parts = [np.empty((0, data.resolution, data.resolution, data.channels), np.uint8)]
     made = np.ascontiguousarray(np.concatenate(parts).transpose(0, 3, 1, 2))
     return made, np.repeat(np.arange(len(classes)), counts)
 
 
-def seen(run: Run, images: ImageSet) -> np.ndarray:
-    """Which of the images, of the run's size and channels, it was trained on: by their pixels, bool (N,)."""
+def images_seen(run: Run, images: ImageSet) -> np.ndarray:
+    """Which images a run was trained on, compared by their pixels, bool (N,).
+
+    Args:
+        run: a run.
+        images: N images of the run's resolution and channels.
+    """
     trained_on = run.images(progress=False)
     known = {trained_on.images[row].tobytes() for row in trained_on.train.tolist()}
     return np.array([image.tobytes() in known for image in images.images], bool)

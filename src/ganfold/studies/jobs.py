@@ -1,59 +1,34 @@
-"""The work of a study, cut into jobs: each leaves one JSON file, and is not repeated where that is there."""
+"""The work of a study, cut into jobs. Each job leaves one JSON file, and is not repeated if that file is there."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from ganfold.data import ImageSet
-from ganfold.errors import GanfoldError
 from ganfold.files import read_json, write_json
 from ganfold.images.grids import enlargement, grid, save_png
 from ganfold.runs.run import Run
 from ganfold.studies.arms import ARMS, Replicate, baselines, plain
-from ganfold.studies.classifiers import find, judged
-from ganfold.studies.generators import sampled, trained
-from ganfold.studies.parts import FLOOR, additions, labelled
-from ganfold.studies.selection import acceptance, candidates, select
+from ganfold.studies.classifiers import find_classifier, score
+from ganfold.studies.design import StudySettings, open_study, replicate_additions, replicate_rows, replicate_seed
+from ganfold.studies.generators import sample_classes, train_generator
+from ganfold.studies.selection import pool_sizes, select
 
-SHOWN = 12  # images of a class in a picture of selected or rejected ones
+SHOWN = 12  # images of a class in the grid of selected or rejected ones
 
-
-@dataclass(frozen=True)
-class Settings:
-    """What a study is: another one of these is another study."""
-
-    data: str
-    resolution: int
-    gan: str
-    kimg: float | None
-    minutes: float | None
-    replicates: int
-    share: float  # of the training part's images of a class that a replicate draws
-    small: tuple[str, ...]  # classes of which it draws `few` instead
-    few: int | None
-    withhold: str | None  # a class that the generator knows and the classifiers are not shown
-    ratio: float  # generated images for each real one
-    factor: float | None
-    augmentation: Literal["classical", "randaugment"]
-    flips: bool
-    steps: int
-    group: str | None
-    seed: int
-    device: str
-    options: dict[str, Any]  # of the GAN
+Classifiers = Mapping[str, Callable[[], Any] | None]  # by name; None for one of ganfold's
 
 
 @dataclass(frozen=True)
 class Job:
-    """A generator (no arm), or a classifier on an arm."""
+    """The training of a generator (if it has no arm), or of a classifier on an arm."""
 
     replicate: int
     arm: str = ""
@@ -63,164 +38,165 @@ class Job:
 
     @property
     def name(self) -> str:
+        """The name of its file, without the suffix."""
         words = [f"{self.replicate:02d}", self.classifier, self.base, self.arm or "generator"]
         return "-".join(re.sub(r"\W+", "_", word) for word in words if word)
 
 
-def run(
-    folder: Path, jobs: Sequence[Job], workers: int | None, say: Callable[[str], Any], before: int, all_jobs: int
+def run_study(
+    folder: Path, settings: StudySettings, classifiers: Classifiers, workers: int | None, say: Callable[[str], object]
+) -> dict[str, str]:
+    """Do all jobs of a study that are not done.
+
+    Args:
+        folder: of a study that has begun.
+        settings: of the study.
+        classifiers: all of its classifiers.
+        workers: jobs at once [1, or as `joblib.parallel_config` says].
+        say: called with a line after each job.
+
+    Returns:
+        The best baseline of each classifier, by mean balanced accuracy on the validation part.
+    """
+    numbers, recipes = range(settings.replicates), baselines(settings.augmentation, settings.flips)
+    first = [Job(n, arm, name, own=own) for n in numbers for name, own in classifiers.items() for arm in recipes]
+    first += [Job(n) for n in numbers]
+    total = len(first) + len(ARMS) * len(classifiers) * settings.replicates
+    run_jobs(folder, first, workers, say, 0, total)
+    best = {name: _best_baseline(folder, name, list(recipes), settings.replicates) for name in classifiers}
+    then = [Job(n, arm, name, best[name], own) for n in numbers for name, own in classifiers.items() for arm in ARMS]
+    run_jobs(folder, then, workers, say, len(first), total)
+    return best
+
+
+def run_jobs(
+    folder: Path, jobs: Sequence[Job], workers: int | None, say: Callable[[str], object], before: int, total: int
 ) -> None:
-    """Do those that are not done; `before`: how many were done before them, of `all_jobs`."""
+    """Do the jobs that are not done. `before` jobs out of `total` were done earlier."""
     import joblib
 
-    waiting = [job for job in jobs if not path(folder, job).exists()]
+    waiting = [job for job in jobs if not job_path(folder, job).exists()]
     begun = time.monotonic()
     with joblib.Parallel(n_jobs=workers, batch_size=1, return_as="generator_unordered") as parallel:
-        done: Iterable[str] = parallel(joblib.delayed(work)(str(folder.resolve()), job) for job in waiting)
-        for count, line in enumerate(done, 1):
+        lines: Iterable[str] = parallel(joblib.delayed(run_job)(str(folder.resolve()), job) for job in waiting)
+        for count, line in enumerate(lines, 1):
             number = before + len(jobs) - len(waiting) + count
-            left = (time.monotonic() - begun) / count * (all_jobs - number) / 60
-            say(f"{number} of {all_jobs}: {line}; about {left:,.0f} minutes left")
+            left = (time.monotonic() - begun) / count * (total - number) / 60
+            say(f"{number} of {total}: {line}; about {left:,.0f} minutes left")
 
 
-def work(folder: str, job: Job) -> str:
-    """Do one job, on this machine or another that has the same folder and images."""
-    begun, where = time.monotonic(), Path(folder)
-    found = _fit(where, job) if job.arm else _generator(where, job.replicate)
-    write_json(path(where, job), found | {"seconds": round(time.monotonic() - begun, 2)})
-    said = f"{100 * found['test']['balanced_accuracy']:.1f} %" if job.arm else f"{len(found['kept'])} images kept"
-    return f"replicate {job.replicate}, {job.arm or 'generator'}{job.classifier and ', '}{job.classifier}: {said}"
+def run_job(folder: str, job: Job) -> str:
+    """Do one job, on this machine or on another one that has the same folder and images.
+
+    Returns:
+        A line that says what came out.
+    """
+    begun, path = time.monotonic(), Path(folder)
+    result = _train_classifier(path, job) if job.arm else _train_generator(path, job.replicate)
+    write_json(job_path(path, job), result | {"seconds": round(time.monotonic() - begun, 2)})
+    outcome = f"{100 * result['test']['balanced_accuracy']:.1f} %" if job.arm else f"{len(result['kept'])} images kept"
+    return f"replicate {job.replicate}, {job.arm or 'generator'}{job.classifier and ', '}{job.classifier}: {outcome}"
 
 
-def path(folder: Path, job: Job) -> Path:
+def job_path(folder: Path, job: Job) -> Path:
+    """The JSON file of a job."""
     return folder / "jobs" / f"{job.name}.json"
 
 
-def _fit(folder: Path, job: Job) -> dict[str, Any]:
-    settings, images, parts = _opened(folder)
+def _generator_folder(folder: Path, number: int) -> Path:
+    return folder / "generators" / f"{number:02d}"
+
+
+def _best_baseline(folder: Path, classifier: str, recipes: list[str], replicates: int) -> str:
+    def mean(arm: str) -> float:
+        results = [read_json(job_path(folder, Job(n, arm, classifier))) for n in range(replicates)]
+        return float(np.mean([result["validation"]["balanced_accuracy"] for result in results]))
+
+    return max(recipes, key=mean)
+
+
+def _train_classifier(folder: Path, job: Job) -> dict[str, Any]:
+    settings, images, parts = open_study(folder)
     labels = np.asarray(images.labels)
     recipe = baselines(settings.augmentation, settings.flips)[job.base or job.arm]
     replicate = _replicate(folder, job.replicate, with_generated=bool(job.base))
     training = (ARMS[job.arm] if job.base else plain)(replicate)
-    classify = find(job.own or job.classifier, steps=settings.steps, device=settings.device)
+    classify = find_classifier(job.own or job.classifier, steps=settings.steps, device=settings.device)
     both = np.concatenate([parts["test"], parts["validation"]])
     answers = classify(training, recipe, images.images[both], replicate.seed)
     count = len(parts["test"])
     return {
-        "test": judged(answers[:count], labels[both[:count]]),
-        "validation": judged(answers[count:], labels[both[count:]]),
+        "test": score(answers[:count], labels[both[:count]]),
+        "validation": score(answers[count:], labels[both[count:]]),
         "images": len(training.labels),
         "added": len(training.extra_labels),
     }
 
 
-def _generator(folder: Path, number: int) -> dict[str, Any]:
-    settings, images, _ = _opened(folder)
-    labels = np.asarray(images.labels)
-    shown, known, _ = rows(settings, images, _opened(folder)[2]["training"], number)
-    seed, own = _seed(settings, number), folder / "generators" / f"{number:02d}"
+def _train_generator(folder: Path, number: int) -> dict[str, Any]:
+    """Train the generator of a replicate, and select among its images."""
+    settings, images, parts = open_study(folder)
+    labels, classes = np.asarray(images.labels), len(images.classes)
+    shown, known, _ = replicate_rows(settings, images, parts["training"], number)
+    seed = replicate_seed(settings, number)
     begun = time.monotonic()
-    how: dict[str, Any] = {"kimg": settings.kimg, "minutes": settings.minutes, "device": settings.device}
-    made_by = trained(
-        images, known, own, gan=settings.gan, seed=seed, flips=settings.flips, progress=False, **how, **settings.options
+    run = train_generator(
+        images,
+        known,
+        _generator_folder(folder, number),
+        gan=settings.gan,
+        kimg=settings.kimg,
+        minutes=settings.minutes,
+        seed=seed,
+        flips=settings.flips,
+        device=settings.device,
+        options=settings.options,
+        progress=False,
     )
-    took = time.monotonic() - begun
-    aim = wanted(settings, images, known)
-    pool = candidates(aim)
-    made, intended = sampled(made_by, images.classes, pool, seed)
-    chosen = select(made, intended, images.images[known], labels[known], len(images.classes), seed=seed)
-    kept = chosen.usable(intended)
+    seconds = time.monotonic() - begun
+    additions = replicate_additions(settings, images, known)
+    pool = pool_sizes(additions)
+    made, intended = sample_classes(run, images.classes, pool, seed)
+    selection = select(made, intended, images.images[known], labels[known], classes, seed=seed)
     if number == 0:
-        _show(folder / "selected.png", made, intended, np.flatnonzero(chosen.kept))
-        _show(folder / "rejected.png", made, intended, np.flatnonzero(~chosen.kept))
+        _save_grid(folder / "selected.png", made, intended, np.flatnonzero(selection.kept))
+        _save_grid(folder / "rejected.png", made, intended, np.flatnonzero(~selection.kept))
     return {
         "pool": pool.tolist(),
-        "wanted": aim.tolist(),
-        "kept": kept.tolist(),
-        "classes": acceptance(chosen, images.classes),
-        "refused": [images.classes[label] for label in chosen.refused()],
-        "real_recall": chosen.real_recall,
-        "shown": np.bincount(labels[shown], minlength=len(images.classes)).tolist(),
-        "known": np.bincount(labels[known], minlength=len(images.classes)).tolist(),
-        "training_seconds": round(took, 2),
+        "wanted": additions.tolist(),
+        "kept": selection.usable(intended).tolist(),
+        "classes": selection.acceptance(images.classes),
+        "refused": [images.classes[label] for label in selection.refused()],
+        "real_recall": selection.real_recall,
+        "shown": np.bincount(labels[shown], minlength=classes).tolist(),
+        "known": np.bincount(labels[known], minlength=classes).tolist(),
+        "training_seconds": round(seconds, 2),
     }
 
 
-def _show(file: Path, made: np.ndarray, intended: np.ndarray, among: np.ndarray) -> None:
-    """A row of each class, grey where there are fewer."""
+def _save_grid(path: Path, made: np.ndarray, intended: np.ndarray, among: np.ndarray) -> None:
+    """Write a grid of these generated images with a row for each class. Grey fills a row that is too short."""
     if not len(among):
         return
     rows = []
     for label in np.unique(intended):
-        mine = made[among[intended[among] == label][:SHOWN]]
-        blank = np.full((SHOWN - len(mine), *made.shape[1:]), 128, np.uint8)
-        rows.append(np.concatenate([mine, blank]))
+        own = made[among[intended[among] == label][:SHOWN]]
+        blank = np.full((SHOWN - len(own), *made.shape[1:]), 128, np.uint8)
+        rows.append(np.concatenate([own, blank]))
     shown = np.concatenate(rows).transpose(0, 2, 3, 1)
-    save_png(grid(shown, SHOWN, enlargement(shown)), file)
-
-
-def rows(
-    settings: Settings, images: ImageSet, training: np.ndarray, number: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What a replicate draws of the training part: rows for the classifiers, for the generator, and the others."""
-    random = np.random.default_rng([settings.seed, number])
-    labels = np.asarray(images.labels)
-    shown, known, spare = [], [], []
-    for label, name in enumerate(images.classes):
-        mine = random.permutation(training[labels[training] == label])
-        count = settings.few if settings.few and name in settings.small else round(settings.share * len(mine))
-        known.append(mine[:count])
-        if name != settings.withhold:
-            shown.append(mine[:count])
-            spare.append(mine[count:])
-    return np.sort(np.concatenate(shown)), np.sort(np.concatenate(known)), np.concatenate(spare)
-
-
-def wanted(settings: Settings, images: ImageSet, known: np.ndarray) -> np.ndarray:
-    """How many generated images each class is to be given; a class that is withheld as if it were shown."""
-    labels = np.asarray(images.labels)
-    counts = np.bincount(labels[known], minlength=len(images.classes))
-    aim = additions(counts, settings.ratio, settings.factor)
-    if settings.withhold:
-        withheld = images.classes.index(settings.withhold)
-        aim[withheld] = round(settings.ratio * counts[withheld])
-    return np.where(counts < FLOOR, 0, aim)
-
-
-def _seed(settings: Settings, number: int) -> int:
-    return 1000 * settings.seed + number
-
-
-@lru_cache(maxsize=1)
-def _opened(folder: Path) -> tuple[Settings, ImageSet, dict[str, np.ndarray]]:
-    """Settings, images and parts of a study."""
-    content = read_json(folder / "settings.json")
-    fingerprint = content.pop("fingerprint")
-    content.pop("classifiers")
-    settings = Settings(**content | {"small": tuple(content["small"])})
-    images = labelled(settings.data, resolution=settings.resolution, progress=False)
-    if images.fingerprint != fingerprint:
-        raise GanfoldError(f"{settings.data} holds other images than when {folder} was begun: restore them")
-    with np.load(folder / "parts.npz") as parts:
-        return settings, images, dict(parts)
+    save_png(grid(shown, SHOWN, enlargement(shown)), path)
 
 
 @lru_cache(maxsize=1)
 def _replicate(folder: Path, number: int, with_generated: bool) -> Replicate:
-    settings, images, parts = _opened(folder)
-    shown, _, spare = rows(settings, images, parts["training"], number)
+    settings, images, parts = open_study(folder)
+    shown, _, spare = replicate_rows(settings, images, parts["training"], number)
     made, intended = np.empty((0, *images.images.shape[1:]), np.uint8), np.empty(0, np.int64)
-    kept, aim, seed = np.empty(0, np.int64), np.zeros(len(images.classes), np.int64), _seed(settings, number)
-    if with_generated:  # made anew in memory: image i of a seed is always the same
-        found = read_json(path(folder, Job(number)))
-        generator = Run(folder / "generators" / f"{number:02d}" / "run")
-        made, intended = sampled(generator, images.classes, np.array(found["pool"]), seed)
-        kept, aim = np.array(found["kept"], np.int64), np.array(found["wanted"], np.int64)
-    return Replicate(images, seed, shown, spare, made, intended, kept, aim)
-
-
-def settings_of(settings: Settings, fingerprint: str, classifiers: Sequence[str]) -> dict[str, Any]:
-    """The content of `settings.json`."""
-    return asdict(settings) | {
-        "small": list(settings.small), "fingerprint": fingerprint, "classifiers": list(classifiers)
-    }  # fmt: skip
+    kept, additions = np.empty(0, np.int64), np.zeros(len(images.classes), np.int64)
+    seed = replicate_seed(settings, number)
+    if with_generated:  # made again in memory: image i of a seed is always the same
+        result = read_json(job_path(folder, Job(number)))
+        run = Run(_generator_folder(folder, number) / "run", gan=settings.gan)
+        made, intended = sample_classes(run, images.classes, np.array(result["pool"]), seed)
+        kept, additions = np.array(result["kept"], np.int64), np.array(result["wanted"], np.int64)
+    return Replicate(images, seed, shown, spare, made, intended, kept, additions)

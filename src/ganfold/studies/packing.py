@@ -16,38 +16,42 @@ from PIL import Image, ImageOps
 from ganfold.errors import GanfoldError
 from ganfold.files import write_atomically
 
-Pack = Literal["folder", "parquet", "webdataset"]
-NAMES = {"parquet": "train.parquet", "webdataset": "train.tar"}
-AT_ONCE = 1000  # rows of parquet that are held in memory
+Format = Literal["folder", "parquet", "webdataset"]
+FILES = {"parquet": "train.parquet", "webdataset": "train.tar"}
+ROWS = 1000  # of parquet in memory at once
 
 
-def refuse(form: Pack) -> None:
-    """Raises GanfoldError: what this form needs is not installed, or there is no such form."""
-    if form not in ("folder", *NAMES):
-        raise GanfoldError(f"there is no format {form!r} (known: folder, parquet, webdataset)")
-    if form == "parquet":
+def check_format(format: Format) -> None:
+    """See that a format can be written.
+
+    Raises:
+        GanfoldError: there is no such format, or its package is not installed.
+    """
+    if format not in ("folder", *FILES):
+        raise GanfoldError(f"there is no format {format!r} (known: folder, parquet, webdataset)")
+    if format == "parquet":
         try:
             import datasets  # noqa: F401
         except ImportError as error:
             raise GanfoldError("--format parquet needs Hugging Face datasets: pip install 'ganfold[hub]'") from error
 
 
-def pack(folder: Path, classes: tuple[str, ...], form: Pack, out: Path) -> None:
-    """Write `train.parquet` or `train.tar` into `out`, a row for each line of the folder's manifest.
+def pack_folder(folder: Path, classes: tuple[str, ...], format: Format, out: Path) -> None:
+    """Write `train.parquet` or `train.tar` into `out`, with a row for each line of the folder's manifest.
 
-    Parquet: `image`, `label` with the classes' names, and the manifest's other columns. Webdataset: a `.png` (what is
-    none becomes one, upright), `.cls`, the number of the class, and `.json`, its line of the manifest.
+    Parquet has `image`, `label` with the names of the classes, and the other columns of the manifest. Webdataset has a
+    `.png` (any other image becomes an upright one), `.cls`, the number of the class, and `.json`, the manifest's line.
     """
-    write = {"parquet": _parquet, "webdataset": _tar}[form]
-    write_atomically(out / NAMES[form], lambda temporary: write(folder, classes, temporary))
+    write = {"parquet": _write_parquet, "webdataset": _write_tar}[format]
+    write_atomically(out / FILES[format], lambda temporary: write(folder, classes, temporary))
 
 
-def _lines(folder: Path) -> Iterator[dict[str, str]]:
+def _manifest(folder: Path) -> Iterator[dict[str, str]]:
     with open(folder / "manifest.csv", encoding="utf-8", errors="surrogateescape", newline="") as file:
         yield from csv.DictReader(file)
 
 
-def _parquet(folder: Path, classes: tuple[str, ...], path: Path) -> None:
+def _write_parquet(folder: Path, classes: tuple[str, ...], path: Path) -> None:
     import datasets
     import pyarrow
     import pyarrow.parquet
@@ -55,9 +59,9 @@ def _parquet(folder: Path, classes: tuple[str, ...], path: Path) -> None:
     features: dict[str, Any] = {"image": datasets.Image(), "label": datasets.ClassLabel(names=list(classes))}
     features |= {name: datasets.Value("string") for name in ("file", "kind", "origin", "seed", "agreement", "distance")}
     schema = datasets.Features(features).arrow_schema
-    lines = _lines(folder)
+    lines = _manifest(folder)
     with pyarrow.parquet.ParquetWriter(path, schema) as writer:
-        while some := list(islice(lines, AT_ONCE)):
+        while some := list(islice(lines, ROWS)):
             rows = [
                 line
                 | {"image": {"bytes": (folder / line["file"]).read_bytes(), "path": Path(line["file"]).name}}
@@ -67,24 +71,24 @@ def _parquet(folder: Path, classes: tuple[str, ...], path: Path) -> None:
             writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
 
 
-def _tar(folder: Path, classes: tuple[str, ...], path: Path) -> None:
+def _write_tar(folder: Path, classes: tuple[str, ...], path: Path) -> None:
     with tarfile.open(path, "w") as tar:
-        for number, line in enumerate(_lines(folder)):
-            parts = {
+        for number, line in enumerate(_manifest(folder)):
+            members = {
                 "png": _png(folder / line["file"]),
                 "cls": str(classes.index(line["class"])).encode(),
                 "json": json.dumps(line).encode(),
             }
-            for suffix, content in parts.items():
-                about = tarfile.TarInfo(f"{number:08d}.{suffix}")
-                about.size = len(content)
-                tar.addfile(about, io.BytesIO(content))
+            for suffix, content in members.items():
+                info = tarfile.TarInfo(f"{number:08d}.{suffix}")
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
 
 
 def _png(path: Path) -> bytes:
-    with Image.open(path) as picture:
-        if picture.format == "PNG":
+    with Image.open(path) as image:
+        if image.format == "PNG":
             return path.read_bytes()
         file = io.BytesIO()
-        ImageOps.exif_transpose(picture).save(file, "PNG")
+        ImageOps.exif_transpose(image).save(file, "PNG")
         return file.getvalue()

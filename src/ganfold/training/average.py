@@ -11,8 +11,8 @@ from torch import nn
 class Average(nn.Module):
     """An exponential moving average of `network` (Yaz et al. 2018, arXiv:1806.04498), in evaluation mode.
 
-    Weights and BatchNorm's running statistics are both averaged. The half-life is at most `share` of the images seen,
-    so that a young average is not stale.
+    It averages weights and BatchNorm's running statistics. The half-life is at most `share` of the images seen, so
+    that an early average is not stale.
     """
 
     def __init__(self, network: nn.Module, half_life_images: float, share: float = 0.05) -> None:
@@ -22,7 +22,7 @@ class Average(nn.Module):
 
     @torch.no_grad()
     def update(self, network: nn.Module, images_step: int, images_seen: int) -> None:
-        """Move towards the network's present weights after a step of so many images."""
+        """Move towards the network's present weights, after a step that saw `images_step` images."""
         half_life = min(self.half_life_images, self.share * images_seen)
         weight = 1 - 0.5 ** (images_step / half_life) if half_life else 1.0
         mine, theirs = _floats(self.network), _floats(network)

@@ -1,4 +1,4 @@
-"""Mini-batches in an order that follows from the seed alone."""
+"""Mini-batches in an order that depends on the seed alone."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from ganfold.training.ranks import Ranks
 class Batches:
     """The training part of an image set as an endless row of batches, each a function of its number.
 
-    Batch `k` over all ranks holds images [k * size, (k + 1) * size) of the row of epochs, each epoch a
-    permutation that follows from (seed, epoch); a rank gets its contiguous share. Unpaired inputs have epochs of
-    their own.
+    Batch `k` over all ranks holds images [k * size, (k + 1) * size) of the row of epochs. Each epoch is a permutation
+    that depends on (seed, epoch). A rank gets its contiguous share. Unpaired inputs have their own epochs.
 
-    With `temper` below 1 an epoch is as long, but classes come as often as their share to that power says: at 0.5
-    a class with a hundredth of another's images comes a tenth as often, at 0 all come equally often.
+    With `temper` below 1 an epoch is as long, but classes are drawn by their share to that power. At 0.5 a class with
+    a hundredth of another's images comes a tenth as often; at 0 all classes come equally often.
     """
 
     def __init__(
@@ -60,7 +59,7 @@ class Batches:
         self._others = None if data.inputs is None or data.partner is not None else data.inputs.train
 
     def draw(self, number: int) -> Batch:
-        """Batch `number` of this rank, with the fields that `GAN.wants` and the data have."""
+        """Batch `number` of this rank, with the fields that `GAN.data_kind` and the data have."""
         positions = number * self.size + self._places
         others = None if self._others is None else self._unpaired(positions)
         fields = self._fields(self._indices(positions), others)
@@ -70,7 +69,7 @@ class Batches:
         return Batch(fields, self._rows)
 
     def _unpaired(self, positions: np.ndarray) -> np.ndarray:
-        """Which images of the other domain stand at these positions of its own endless row of epochs."""
+        """The numbers of the images of the other domain at these positions of its own row of epochs."""
         assert self._others is not None
         count = len(self._others)
         epochs = positions // count
@@ -85,7 +84,7 @@ class Batches:
         return np.array([self._other_epochs[e][p] for e, p in zip(epochs.tolist(), places, strict=True)])
 
     def _indices(self, positions: np.ndarray) -> np.ndarray:
-        """Which images stand at these positions of the endless row of epochs."""
+        """The numbers of the images at these positions of the row of epochs."""
         count = len(self.data.train)
         epochs = positions // count
         for epoch in set(epochs.tolist()) - self._epochs.keys():
@@ -97,7 +96,7 @@ class Batches:
         )
 
     def _tempered(self, generator: np.random.Generator) -> np.ndarray:
-        """An epoch in which each class has its tempered share; its images take turns."""
+        """An epoch in which each class has its tempered share. The images of a class take turns."""
         assert self._members
         classes = generator.choice(len(self._members), len(self.data.train), p=self._shares)
         order = np.empty_like(self.data.train)

@@ -1,4 +1,4 @@
-"""What is measured now and then while training: the averaged generator against held-out images, and D's opinion."""
+"""Checkups while training: the averaged generator against held-out images, and D's opinion of both."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganfold.data import ImageSet
-from ganfold.data.fields import from_reals
 from ganfold.gans.contract import GAN, Batch
+from ganfold.images.pixels import to_float
 from ganfold.metrics.distances import kid
 from ganfold.metrics.features import Extractor, efficientnet
 from ganfold.metrics.manifold import manifold
 from ganfold.metrics.memorisation import nearest, nearest_in_pixels, pixel_bank
-from ganfold.runs.run import Giving, as_frequent_as, generate, labelled
+from ganfold.runs.conditioning import Conditioning, as_frequent_as, held_out_conditioning, labelled
+from ganfold.runs.generate import generate
 from ganfold.training.trainer import Trainer
 
-MOST = 500  # images: of each kind
-LEAST = 50  # held-out images: with fewer the reference is training images, and nothing is said of D's opinions
-FEWEST = 10  # images of any kind: the figures need neighbours
-CLASS_LEAST = 20  # of a class
-NEAR = 100  # samples whose nearest training image is sought
-FEW = 10_000  # training images: with more of them nothing is learnt by heart
-SIZE = 112  # pixels a side that the network is shown: a quarter of the work of its own 224
+MOST = 500  # images of each kind
+LEAST = 50  # held-out images; with fewer, training images are the reference and D's opinions are left out
+FEWEST = 10  # images of any kind: the metrics need neighbours
+CLASS_LEAST = 20  # images of a class
+NEAR = 100  # samples whose nearest training image is searched for
+FEW = 10_000  # training images; with more, a GAN memorises nothing
+SIZE = 112  # pixels a side that the extractor sees: a quarter of the work of its usual 224
 
 
 class Checkup:
-    """Figures of a trainer's generator, all from the same latents and the same real images each time."""
+    """Metrics of a trainer's generator, from the same latents and the same real images each time."""
 
     def __init__(self, images: ImageSet, seed: int, device: torch.device) -> None:
         self.images, self.seed, self.device = images, seed, device
@@ -41,7 +42,7 @@ class Checkup:
         self._reference_images = images.images[self._reference]
         self._telling: tuple[Any, dict[str, float]] | None = None
 
-    # What is the same at every checkup, made at the first: many a run ends before it.
+    # These stay the same in all checkups. The first checkup makes them, since many runs end before it.
 
     @cached_property
     def features(self) -> Extractor:
@@ -49,7 +50,7 @@ class Checkup:
 
     @cached_property
     def reference(self) -> Tensor:
-        """Features of held-out images; where nothing is held out, of training images."""
+        """Features of held-out images, or of training images where none is held out."""
         return self.features.cached(self._reference_images)
 
     @cached_property
@@ -67,23 +68,23 @@ class Checkup:
 
     def __call__(self, trainer: Trainer) -> dict[str, float]:
         count, gan, labels = len(self.reference), trainer.gan, None
-        giving: Giving | None = from_reals(gan, self.images, self.seed, self.device)
+        conditioning: Conditioning | None = held_out_conditioning(gan, self.images, self.seed, self.device)
         if gan.conditional:
             labelling = as_frequent_as(self.images.class_counts, self.seed)
-            labels, giving = labelling(torch.arange(count)).numpy(), labelled(labelling)
-        samples = generate(trainer.sample, gan.latent, self.seed, count, device=self.device, giving=giving)
+            labels, conditioning = labelling(torch.arange(count)).numpy(), labelled(labelling)
+        samples = generate(trainer.sample, gan.latent, self.seed, count, device=self.device, conditioning=conditioning)
         samples = np.ascontiguousarray(samples.transpose(0, 3, 1, 2))
         fake = self.features(samples)
         value, error = kid(fake, self.reference)
-        found = manifold(fake, self.reference)
-        row = {"KID": value, "KID/error": error, "precision": found.precision[0], "recall": found.recall[0]}
-        row |= {"coverage": found.coverage[0], "density": found.density[0], "repeats": self._repeats(fake)}
-        row |= self._worst_class(found.covered)
+        balls = manifold(fake, self.reference)
+        row = {"KID": value, "KID/error": error, "precision": balls.precision[0], "recall": balls.recall[0]}
+        row |= {"coverage": balls.coverage[0], "density": balls.density[0], "repeats": self._repeats(fake)}
+        row |= self._worst_class(balls.covered)
         row |= self._leak(gan, samples) | self._nearness(samples)
         return row | self._opinions(trainer, samples, labels)
 
     def _worst_class(self, covered: Tensor) -> dict[str, float]:
-        """The class of which the fewest real images are covered, among those that the reference has enough of."""
+        """The class whose real images are covered least, among classes with enough images in the reference."""
         if self.images.labels is None:
             return {}
         labels = torch.from_numpy(self.images.labels[self._reference])
@@ -98,11 +99,11 @@ class Checkup:
         return {"coverage/worst class": shares[worst], "worst class": worst}
 
     def _repeats(self, fake: Tensor) -> float:
-        """The share of samples that lie nearer to another sample than 99 % of the real images do to another."""
+        """The share of samples that lie nearer to another sample than 99 % of real images lie to each other."""
         return float((_to_nearest_other(fake) < self._twins).float().mean())
 
     def _nearness(self, samples: np.ndarray) -> dict[str, float]:
-        """How far samples and held-out images are from the nearest training image, in pixels."""
+        """The distances in pixels from samples and from held-out images to the nearest training image."""
         if len(self.images.train) > FEW or len(self.unseen) < LEAST:
             return {}
         return {"nearest/fake": self._nearest(samples), "nearest/held-out": self._nearest_unseen}
@@ -113,12 +114,11 @@ class Checkup:
         return float(distances.median())
 
     def _leak(self, gan: GAN, samples: np.ndarray) -> dict[str, float]:
-        """Which share of images a linear classifier takes for augmented ones, if the GAN augments at all.
+        """The share of images that a linear classifier takes for augmented ones; {} where the GAN does not augment.
 
-        It is asked of held-out images, plain and augmented, and of samples: those of a G that has learnt to augment
-        look augmented as they are.
+        It judges held-out images, plain and augmented, and samples. If the augmentation leaks, samples look augmented.
         """
-        if type(gan).augment is GAN.augment:
+        if not gan.augments:
             return {}
         self._telling = self._telling or self._learn_to_tell(gan)
         if not self._telling:
@@ -127,7 +127,7 @@ class Checkup:
         return shares | {"augmented/fake": float(classifier.predict(_shapes(_scaled(samples, self.device))).mean())}
 
     def _learn_to_tell(self, gan: GAN) -> tuple[Any, dict[str, float]] | None:
-        """A classifier of training images against the same ones augmented, and what it says of held-out images."""
+        """A classifier that tells plain training images from augmented ones, and its answers for held-out images."""
         from sklearn.decomposition import PCA
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
@@ -145,9 +145,9 @@ class Checkup:
         return classifier, {name: float(classifier.predict(rows).mean()) for name, rows in shares.items()}
 
     def _plain_and_changed(self, gan: GAN, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The `_shapes` of images, as they are and augmented."""
+        """The `_shapes` of images, plain and augmented."""
         parts: list[list[np.ndarray]] = [[], []]
-        for start in range(0, len(images), 100):  # few at once: they are of full size and float
+        for start in range(0, len(images), 100):  # few at once: they are floats of full size
             pixels = _scaled(images[start : start + 100], self.device)
             batch = Batch({}, torch.arange(start, start + len(pixels), device=self.device))
             batch.begin(self.seed, "checkup augmentation")
@@ -158,17 +158,17 @@ class Checkup:
 
     @torch.no_grad()
     def _opinions(self, trainer: Trainer, samples: np.ndarray, drawn: np.ndarray | None) -> dict[str, float]:
-        """D of training images, of held-out images and of samples, batch by batch as in training."""
+        """D's mean output for training images, held-out images and samples, batch by batch as in training."""
         gan = trainer.gan
-        if type(gan).judge is GAN.judge or len(self.unseen) < LEAST or trainer.ranks.world > 1:
-            return {}  # with several ranks a BatchNorm over all of them would wait for the others
+        if not gan.judges or len(self.unseen) < LEAST or trainer.ranks.world > 1:
+            return {}  # a BatchNorm over all ranks would wait for the others
         if any(phase.since > trainer.images / 1000 for phase in gan.phases):
-            return {}  # D has not begun to learn
-        kept = [buffer.clone() for buffer in gan.buffers()]  # BatchNorm takes notes of all that it sees
-        means, pictures, given = {}, self.images.images, self.images.labels
+            return {}  # D does not learn yet
+        kept = [buffer.clone() for buffer in gan.buffers()]  # BatchNorm updates its running statistics
+        means, pixels_of, classes = {}, self.images.images, self.images.labels
         for name, images, labels in (
-            ("train", pictures[self.seen], None if given is None else given[self.seen]),
-            ("held-out", pictures[self.unseen], None if given is None else given[self.unseen]),
+            ("train", pixels_of[self.seen], None if classes is None else classes[self.seen]),
+            ("held-out", pixels_of[self.unseen], None if classes is None else classes[self.unseen]),
             ("fake", samples, drawn),
         ):
             parts = []
@@ -195,7 +195,7 @@ def _to_nearest_other(features: Tensor) -> Tensor:
 def _shapes(images: Tensor) -> np.ndarray:
     """Images averaged to 8 x 8 pixels, each channel brought to mean 0 and deviation 1, flattened.
 
-    So blur and faint colours, which all young samples have, do not pass for augmentation; leaked colours neither.
+    Blur and faint colours, which all early samples have, then do not pass for augmentation. Nor do leaked colours.
     """
     small = F.adaptive_avg_pool2d(images, 8)
     small = small - small.mean((2, 3), keepdim=True)
@@ -204,5 +204,5 @@ def _shapes(images: Tensor) -> np.ndarray:
 
 def _scaled(images: np.ndarray, device: torch.device) -> Tensor:
     """uint8 images as D sees them: float32 in [-1, 1]."""
-    pixels = torch.from_numpy(np.array(images)).to(device).float() / 127.5 - 1
+    pixels = to_float(images).to(device)
     return pixels.contiguous(memory_format=torch.channels_last)

@@ -1,9 +1,9 @@
-"""The training doctor: what the log says of a run's health, each with its evidence and the one thing to change.
+"""The training doctor: what is wrong with a run, each with its evidence and the one thing to change.
 
-`diagnose` is a function of the log's rows alone, so a run that was stopped and resumed gets the same words, and so
-does a log of last year. The signs are those of the literature where it has them (Karras et al. 2020,
-arXiv:2006.06676, sec. 3, for an overfitting D; Karras et al. 2018, arXiv:1710.10196, app. A.2, for collapse); the
-limits were set on planted failures and healthy runs (docs/doctor.md has the table).
+`diagnose` depends on the log, the record and the state alone. A run that was stopped and resumed therefore gets the
+same diagnoses. The signs come from the literature where it has them: Karras et al. 2020, arXiv:2006.06676, sec. 3, for
+an overfitting D; Karras et al. 2018, arXiv:1710.10196, app. A.2, for collapse. The limits were set on planted failures
+and healthy runs: docs/doctor.md has the table.
 """
 
 from __future__ import annotations
@@ -14,56 +14,57 @@ from itertools import pairwise
 from statistics import fmean, median
 from typing import Any
 
+from ganfold.runs.record import RunRecord
+
 Row = dict[str, float]
 
 SETTLED_KIMG = 10.0  # before that even a healthy G makes one grey image
-RECENT = 0.25  # of the rows, the newest: what holds over them is no accident
-MOVE = 0.01  # of its weights' length, by one update; 0.002 to 0.006 is usual with Adam
-STILL = 1e-6  # below that share they do not move at all
-SPREAD = 0.2  # of the reals' deviation over a batch
-MISSING = 0.2  # of the coverage of all classes together
-OVERFIT = 0.2  # of the way from D's opinion of training images to that of samples
-NEARER = 0.7  # of the distance from held-out to training images
+RECENT = 0.25  # the share of newest rows that a diagnosis looks at
+MOVE = 0.01  # share of the weights' length that one update moves; 0.002 to 0.006 is usual with Adam
+STILL = 1e-6  # below this share the weights do not move at all
+SPREAD = 0.2  # share of the real images' deviation over a batch
+MISSING = 0.2  # share of the coverage of all classes together
+OVERFIT = 0.2  # share of the way from D's opinion of training images to its opinion of samples
+NEARER = 0.7  # share of the distance from held-out to training images
 TOLD_APART = 0.02  # difference of two probabilities
 STARVED = 0.005  # D(G(z)): G's images are hopeless
-LOST = 0.5  # of what had been gained, twice in a row
+LOST = 0.5  # share of the gain in KID, lost at two checkups in a row
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One thing that the doctor sees."""
+    """One thing that the doctor found."""
 
     name: str
     alarm: bool  # False: a hint, nothing is wrong
-    sentence: str  # what it is
-    evidence: str  # the figures that say so
+    sentence: str  # what is wrong
+    evidence: str  # the numbers that show it
     remedy: str  # the one thing to change
 
     def __str__(self) -> str:
         return f"{self.sentence} ({self.evidence}). {self.remedy}"
 
 
-def diagnose(rows: list[Row], config: dict[str, Any], state: dict[str, Any]) -> list[Diagnosis]:
-    """What is to be said of a run, the worst first; nothing for a healthy one that is under way.
+def diagnose(rows: list[Row], record: RunRecord, state: dict[str, Any]) -> list[Diagnosis]:
+    """The diagnoses of a run, the worst first; none for a healthy run that is under way.
 
     Args:
-        rows: of `log.jsonl`, reports and checkups alike.
-        config, state: the run's `config.json` and `state.json`.
+        rows: the rows of `log.jsonl`, reports and checkups alike.
+        record, state: the run's `config.json` and `state.json`.
     """
     if not rows:
         return []
-    about = _About(rows, [row for row in rows if "KID" in row], config, state)
-    found = [check(about) for check in CHECKS]
-    return [diagnosis for diagnosis in found if diagnosis]
+    log = _Log(rows, [row for row in rows if "KID" in row], record, state)
+    return [diagnosis for check in CHECKS if (diagnosis := check(log))]
 
 
 @dataclass(frozen=True)
-class _About:
-    """The log, and what the checks ask of it."""
+class _Log:
+    """The log, as the checks read it."""
 
     rows: list[Row]
     checkups: list[Row]
-    config: dict[str, Any]
+    record: RunRecord
     state: dict[str, Any]
 
     @property
@@ -76,23 +77,23 @@ class _About:
         return values[-max(2, round(share * len(values))) :]
 
     def has(self, option: str) -> bool:
-        return option in self.config["config"]
+        return option in self.record.config
 
 
-def _non_finite(about: _About) -> Diagnosis | None:
-    if about.state.get("status") != "failed":
+def _non_finite(log: _Log) -> Diagnosis | None:
+    if log.state.get("status") != "failed":
         return None
     return Diagnosis(
         "diverged",
         True,
         "Training diverged and stopped",
-        about.state["why"],
+        log.state["why"],
         "Begin anew with a lower --lr; the best and the last good checkpoint are kept.",
     )
 
 
-def _rescued(about: _About) -> Diagnosis | None:
-    rescues = about.state.get("rescues", [])
+def _rescued(log: _Log) -> Diagnosis | None:
+    rescues = log.state.get("rescues", [])
     if not rescues:
         return None
     last = rescues[-1]
@@ -106,16 +107,16 @@ def _rescued(about: _About) -> Diagnosis | None:
     )
 
 
-def _rate(about: _About) -> Diagnosis | None:
-    """An update that turns over a percent of a network's weights forgets as fast as it learns.
+def _rate(log: _Log) -> Diagnosis | None:
+    """An update that changes over one percent of a network's weights forgets as fast as it learns.
 
-    Not of a GAN that says where its rate may end: it begins high on purpose.
+    A GAN with the option `lr_end` begins at a high rate on purpose, and is left out.
     """
-    if "lr_end" in about.config.get("config", {}):
+    if log.has("lr_end"):
         return None
     found = {}
     for name in ("G", "D"):
-        moves = [row[f"move/{name}"] for row in about.rows if f"move/{name}" in row]
+        moves = [row[f"move/{name}"] for row in log.rows if f"move/{name}" in row]
         if len(moves) >= 2 and (middle := median(moves)) > MOVE:
             found[name] = middle
     if not found:
@@ -130,11 +131,9 @@ def _rate(about: _About) -> Diagnosis | None:
     )
 
 
-def _collapse(about: _About) -> Diagnosis | None:
+def _collapse(log: _Log) -> Diagnosis | None:
     shares = [
-        fake / real
-        for fake, real in zip(about.recent("spread/fake"), about.recent("spread/real"), strict=True)
-        if real > 0
+        fake / real for fake, real in zip(log.recent("spread/fake"), log.recent("spread/real"), strict=True) if real > 0
     ]
     if shares and max(shares) < SPREAD:
         return Diagnosis(
@@ -144,8 +143,8 @@ def _collapse(about: _About) -> Diagnosis | None:
             f"the pixels of a batch of them vary by {fmean(shares):.0%} of what the real ones do",
             "Go back to the best checkpoint, and begin anew with half the --lr.",
         )
-    repeats = about.recent("repeats")
-    if repeats and min(repeats) > 0.5 and repeats[-1] > 0.9 * repeats[0]:  # and it does not get better
+    repeats = log.recent("repeats")
+    if repeats and min(repeats) > 0.5 and repeats[-1] > 0.9 * repeats[0]:  # and does not improve
         return Diagnosis(
             "mode collapse",
             True,
@@ -157,11 +156,11 @@ def _collapse(about: _About) -> Diagnosis | None:
     return None
 
 
-def _class_missing(about: _About) -> Diagnosis | None:
-    rows = [row for row in about.checkups[-2:] if "worst class" in row and row["coverage"] >= 0.3]
+def _class_missing(log: _Log) -> Diagnosis | None:
+    rows = [row for row in log.checkups[-2:] if "worst class" in row and row["coverage"] >= 0.3]
     if len(rows) < 2 or any(row["coverage/worst class"] > MISSING * row["coverage"] for row in rows):
         return None
-    name = about.config["data"]["classes"][int(rows[-1]["worst class"])]
+    name = log.record.data.classes[int(rows[-1]["worst class"])]
     return Diagnosis(
         "class missing",
         True,
@@ -171,8 +170,8 @@ def _class_missing(about: _About) -> Diagnosis | None:
     )
 
 
-def _d_wins(about: _About) -> Diagnosis | None:
-    reals, fakes = about.recent("D(x)"), about.recent("D(G(z)) after")
+def _d_wins(log: _Log) -> Diagnosis | None:
+    reals, fakes = log.recent("D(x)"), log.recent("D(G(z)) after")
     if not reals or not fakes or min(reals) < 0.95 or max(fakes) > STARVED:
         return None
     return Diagnosis(
@@ -180,13 +179,13 @@ def _d_wins(about: _About) -> Diagnosis | None:
         True,
         "D wins: it tells real from generated without fail, so G learns little",
         f"D(x) {fmean(reals):.3f}, D(G(z)) {fmean(fakes):.4f}",
-        _weaken_d(about),
+        _weaken_d(log),
     )
 
 
-def _g_wins(about: _About) -> Diagnosis | None:
-    reals, fakes = about.recent("D(x)", 0.5), about.recent("D(G(z)) before", 0.5)
-    moves = about.recent("move/D")
+def _g_wins(log: _Log) -> Diagnosis | None:
+    reals, fakes = log.recent("D(x)", 0.5), log.recent("D(G(z)) before", 0.5)
+    moves = log.recent("move/D")
     if moves and max(moves) < STILL:
         return Diagnosis(
             "G wins",
@@ -195,21 +194,21 @@ def _g_wins(about: _About) -> Diagnosis | None:
             f"D's weights have not moved by more than {max(moves):.2g} of their length an update",
             "Raise D's learning rate.",
         )
-    if not reals or not fakes or not _far(about) or fmean(reals) - fmean(fakes) > TOLD_APART:
+    if not reals or not fakes or not _far(log) or fmean(reals) - fmean(fakes) > TOLD_APART:
         return None
     return Diagnosis(
         "G wins",
         True,
         "G wins: D no longer tells generated images from real ones, although they are far from real",
-        f"D(x) {fmean(reals):.3f}, D(G(z)) {fmean(fakes):.3f}, KID {about.checkups[-1]['KID']:.3g}",
+        f"D(x) {fmean(reals):.3f}, D(G(z)) {fmean(fakes):.3f}, KID {log.checkups[-1]['KID']:.3g}",
         "Make D stronger: a larger --width, or a higher learning rate for D.",
     )
 
 
-def _overfits(about: _About) -> Diagnosis | None:
+def _overfits(log: _Log) -> Diagnosis | None:
     """The r_v of Karras 2020, eq. 1."""
     shares = []
-    for row in about.checkups[-2:]:
+    for row in log.checkups[-2:]:
         if "opinion/held-out" in row:
             train, unseen, fake = (row[f"opinion/{name}"] for name in ("train", "held-out", "fake"))
             shares.append((train - unseen) / max(train - fake, 1e-9) if train > fake else 0.0)
@@ -220,14 +219,12 @@ def _overfits(about: _About) -> Diagnosis | None:
         True,
         "D overfits: it knows its training images by heart and takes real images that it has not seen for generated",
         f"its opinion of held-out images is {shares[-1]:.0%} of the way from training images to generated ones",
-        _more_data(about),
+        _more_data(log),
     )
 
 
-def _memorises(about: _About) -> Diagnosis | None:
-    shares = [
-        row["nearest/fake"] / row["nearest/held-out"] for row in about.checkups[-2:] if row.get("nearest/held-out")
-    ]
+def _memorises(log: _Log) -> Diagnosis | None:
+    shares = [row["nearest/fake"] / row["nearest/held-out"] for row in log.checkups[-2:] if row.get("nearest/held-out")]
     if len(shares) < 2 or max(shares) > NEARER:
         return None
     return Diagnosis(
@@ -235,12 +232,12 @@ def _memorises(about: _About) -> Diagnosis | None:
         True,
         "G copies: its images lie closer to the training images than real images that it has not seen do",
         f"at {shares[-1]:.0%} of their distance; ganfold copies shows the pairs",
-        _more_data(about),
+        _more_data(log),
     )
 
 
-def _leaks(about: _About) -> Diagnosis | None:
-    rows = [row for row in about.checkups[-2:] if "augmented/fake" in row]
+def _leaks(log: _Log) -> Diagnosis | None:
+    rows = [row for row in log.checkups[-2:] if "augmented/fake" in row]
     if len(rows) < 2 or any(row["augmented/fake"] < row["augmented/real changed"] for row in rows):
         return None
     fake, changed, real = (rows[-1][f"augmented/{name}"] for name in ("fake", "real changed", "real"))
@@ -254,22 +251,22 @@ def _leaks(about: _About) -> Diagnosis | None:
     )
 
 
-def _lost(about: _About) -> Diagnosis | None:
-    """Most of what had been gained is lost again, for two checkups in a row."""
-    if not lost_its_gain(about.rows):
+def _lost(log: _Log) -> Diagnosis | None:
+    """Two checkups in a row have lost most of the gain."""
+    if not lost_its_gain(log.rows):
         return None
-    best = min(about.checkups, key=lambda row: row["KID"])
+    best = min(log.checkups, key=lambda row: row["KID"])
     return Diagnosis(
         "diverges",
         True,
         "Training gets worse",
-        f"KID was {best['KID']:.3g} at {best['kimg']:g} kimg and is {about.checkups[-1]['KID']:.3g} now",
+        f"KID was {best['KID']:.3g} at {best['kimg']:g} kimg and is {log.checkups[-1]['KID']:.3g} now",
         "The best checkpoint is kept and used; begin anew with half the --lr to get further.",
     )
 
 
-def _oscillates(about: _About) -> Diagnosis | None:
-    values = [row["KID"] for row in about.checkups][-6:]
+def _oscillates(log: _Log) -> Diagnosis | None:
+    values = [row["KID"] for row in log.checkups][-6:]
     if len(values) < 6:
         return None
     steps = [after - before for before, after in pairwise(values)]
@@ -286,9 +283,9 @@ def _oscillates(about: _About) -> Diagnosis | None:
     )
 
 
-def _improving(about: _About) -> Diagnosis | None:
-    values = [row["KID"] for row in about.checkups]
-    if about.state.get("status") != "done" or len(values) < 4:
+def _improving(log: _Log) -> Diagnosis | None:
+    values = [row["KID"] for row in log.checkups]
+    if log.state.get("status") != "done" or len(values) < 4:
         return None
     gain = 1 - min(values[-2:]) / min(values[:-2])
     if gain < 0.05:
@@ -302,23 +299,23 @@ def _improving(about: _About) -> Diagnosis | None:
     )
 
 
-def _wasted(about: _About) -> Diagnosis | None:
-    values = [row["KID"] for row in about.checkups]
-    if about.state.get("status") != "done" or len(values) < 6:
+def _wasted(log: _Log) -> Diagnosis | None:
+    values = [row["KID"] for row in log.checkups]
+    if log.state.get("status") != "done" or len(values) < 6:
         return None
     best = values.index(min(values))
-    if best >= len(values) / 2 or min(values) > 0.5 * values[0]:  # early on KID goes up and down
+    if best >= len(values) / 2 or min(values) > 0.5 * values[0]:  # early KID goes up and down
         return None
     return Diagnosis(
         "no gain",
         False,
         "Much of the budget brought nothing",
-        f"no checkup after {about.checkups[best]['kimg']:g} of {about.kimg:g} kimg was better",
+        f"no checkup after {log.checkups[best]['kimg']:g} of {log.kimg:g} kimg was better",
         "The best checkpoint is kept and used; a shorter run would have done.",
     )
 
 
-CHECKS: list[Callable[[_About], Diagnosis | None]] = [
+CHECKS: list[Callable[[_Log], Diagnosis | None]] = [
     _non_finite,
     _rescued,
     _rate,
@@ -337,7 +334,7 @@ CHECKS: list[Callable[[_About], Diagnosis | None]] = [
 
 
 def lost_its_gain(rows: list[Row]) -> bool:
-    """Whether the last two checkups have lost over half of what the best had gained over the first."""
+    """Whether the last two checkups lost over half of the gain from the first checkup to the best."""
     values = [row["KID"] for row in rows if "KID" in row]
     if len(values) < 4:
         return False
@@ -345,19 +342,19 @@ def lost_its_gain(rows: list[Row]) -> bool:
     return min(values[-2:]) > max(2 * best, best + LOST * (values[0] - best))
 
 
-def _far(about: _About) -> bool:
-    """Whether the last checkup found images that are plainly not real."""
-    return bool(about.checkups) and about.checkups[-1]["coverage"] < 0.3
+def _far(log: _Log) -> bool:
+    """Whether the last checkup found images that are clearly not real."""
+    return bool(log.checkups) and log.checkups[-1]["coverage"] < 0.3
 
 
-def _weaken_d(about: _About) -> str:
-    if about.has("label_smoothing") and not about.config["config"]["label_smoothing"]:
+def _weaken_d(log: _Log) -> str:
+    if log.has("label_smoothing") and not log.record.option("label_smoothing"):
         return "Make it harder for D: --label-smoothing 0.1 --input-noise 0.1."
     return "Lower D's learning rate."
 
 
-def _more_data(about: _About) -> str:
-    if about.has("augment") and about.config["config"]["augment"] < 0.5:
+def _more_data(log: _Log) -> str:
+    if log.has("augment") and log.record.option("augment") < 0.5:
         return "Give --augment 0.5, so that D cannot know them by heart."
     return "More images are the cure; until then use the best checkpoint, not the last."
 

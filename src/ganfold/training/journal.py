@@ -1,4 +1,4 @@
-"""What a run tells while it trains: log.jsonl, TensorBoard, sample grids, state.json, the console."""
+"""What a run writes while it trains: log.jsonl, TensorBoard, sample grids, state.json, the console."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ GRID = 64  # samples in a grid
 
 
 class _Console(Console):
-    """A console whose reader may go (`head`, a pager) and take nothing but what it would have read."""
+    """A console whose reader may leave (`head`, a pager) without ending the training."""
 
     unread = False
 
     def on_broken_pipe(self) -> None:
         self.unread = True
-        with suppress(SystemExit):  # rich falls silent and would end the program at once
+        with suppress(SystemExit):  # rich would end the program here
             super().on_broken_pipe()
 
 
 class Journal:
-    """The written record of a run, by the one rank that writes (`quiet` ranks have none of this)."""
+    """The written record of a run. Only the first rank opens it."""
 
     def __init__(self, out: Path, *, progress: bool) -> None:
         self.out = out
@@ -53,7 +53,7 @@ class Journal:
         self.rows: list[dict[str, Any]] = []  # of the log
 
     def open(self, *, log_bytes: int, step: int) -> None:
-        """Begin, or go on at a checkpoint: what was logged after it is cut off, since it will come again."""
+        """Begin, or go on at a checkpoint. What was logged after it is cut off, since it will come again."""
         self._log = open(self.out / "log.jsonl", "ab+")  # noqa: SIM115  closed in `close`
         self.rewind(log_bytes, step)
         self._task = self._progress.add_task("", total=1.0, clock="", speed="")
@@ -75,7 +75,7 @@ class Journal:
 
     @property
     def unread(self) -> bool:
-        """Whether whoever read the console has gone."""
+        """Whether the reader of the console has left."""
         return self.console.unread
 
     def say(self, sentence: str) -> None:
@@ -90,14 +90,14 @@ class Journal:
         )
 
     def log(self, row: dict[str, Any]) -> None:
-        """Write one report's figures everywhere."""
+        """Write the row of a report to the log, TensorBoard and console."""
         self._write(row)
         shown = [n for n in row if n.startswith(("Loss_", "D("))]
         figures = "  ".join(f"{name} {row[name]:.3f}" for name in shown)
         self.say(f"{row['kimg']:9,.1f} kimg  {figures}  {row['images/s']:,.0f} images/s")
 
     def checkup(self, row: dict[str, Any], best: dict[str, float]) -> None:
-        """Write one checkup's figures everywhere."""
+        """Write the row of a checkup to the log, TensorBoard and console."""
         self._write(row)
         where = "the best so far" if best["kimg"] == row["kimg"] else f"best {best['KID']:.3f} at {best['kimg']:g} kimg"
         figures = "  ".join(f"{name} {row[name]:.2f}" for name in ("precision", "recall", "coverage"))
@@ -112,10 +112,10 @@ class Journal:
                 self._board.add_scalar(name, value, row["step"])
 
     def grid(self, samples: np.ndarray, kimg: float, step: int, columns: int | None = None) -> None:
-        """Keep the grid of the fixed latents: `samples/<kimg>.png` and TensorBoard."""
-        picture = grids.grid(samples, columns, scale=grids.enlargement(samples))
-        grids.save_png(picture, self.out / "samples" / f"{kimg:010.3f}.png", {"kimg": f"{kimg:g}"})
-        pixels = np.asarray(picture)
+        """Write the grid of the fixed latents to `samples/<kimg>.png` and TensorBoard."""
+        image = grids.grid(samples, columns, scale=grids.enlargement(samples))
+        grids.save_png(image, self.out / "samples" / f"{kimg:010.3f}.png", {"kimg": f"{kimg:g}"})
+        pixels = np.asarray(image)
         self._board.add_image("samples", pixels, step, dataformats="HWC" if pixels.ndim == 3 else "HW")
 
     def state(self, content: dict[str, Any]) -> None:

@@ -6,35 +6,50 @@ import math
 import shlex
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from ganfold.data import ImageSet
-from ganfold.data.fields import FromReals, from_reals
 from ganfold.device import ran_out_of_memory, release_memory
 from ganfold.errors import GanfoldError
+from ganfold.interface.stopping import StopReason
 from ganfold.runs import checkpoint
-from ganfold.runs.run import Giving, class_rows, generate, labelled
+from ganfold.runs.conditioning import Conditioning, HeldOutConditioning, class_rows, held_out_conditioning, labelled
+from ganfold.runs.generate import generate
+from ganfold.runs.record import RunRecord
 from ganfold.training.checkups import FEWEST, Checkup
 from ganfold.training.diagnosis import diagnose, lost_its_gain
 from ganfold.training.journal import GRID, Journal
 from ganfold.training.ranks import Ranks, has_batch_norm
-from ganfold.training.settings import Settings
 from ganfold.training.trainer import Trainer, weights
 
-TRIPLES = 24  # images of a grid that shows beside each what it was made from and what it should be
-FINITE_CHECK_STEPS = 64  # on a device that would have to be waited for
-AGREE_STEPS = 8  # with several ranks, which must agree to stop
+TRIPLES = 24  # samples in a grid that shows each between its input and its target
+FINITE_CHECK_STEPS = 64  # how often to check a device that the check would have to wait for
+AGREE_STEPS = 8  # how often several ranks agree whether to stop
 CHECKUPS = 10  # in a whole budget ...
-CHECKUP_KIMG = 2.0  # ... but none before so much of training
-MEMORY_STEPS = 32  # after the beginning, lazy phases and all, memory should not run out any more
-HANGUP = getattr(signal, "SIGHUP", None)  # the terminal goes; Windows has no such signal
-NOBODY = "a closed pipe"  # as good as a signal: whoever read what we say has gone
+CHECKUP_KIMG = 2.0  # ... but none before this much training
+MEMORY_STEPS = 32  # after this many steps, lazy phases and all, memory should not run out any more
+HANGUP = getattr(signal, "SIGHUP", None)  # Windows has no such signal
 RESCUES = 3  # at most, each with half the learning rate of the one before
+
+
+@dataclass(frozen=True)
+class Events:
+    """What is due after a step."""
+
+    report: bool
+    save: bool
+    stop: bool
+    spent: bool  # the budget is used up
+
+    @property
+    def any(self) -> bool:
+        return self.report or self.save or self.stop or self.spent
 
 
 class Loop:
@@ -45,84 +60,93 @@ class Loop:
         trainer: Trainer,
         journal: Journal,
         out: Path,
-        settings: Settings,
-        record: dict[str, Any],
+        record: RunRecord,
         ranks: Ranks,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.trainer, self.journal, self.out, self.settings, self.ranks = trainer, journal, out, settings, ranks
-        self.record = record  # what config.json holds
+        self.trainer, self.journal, self.out, self.ranks, self.clock = trainer, journal, out, ranks, clock
+        self.record, self.settings = record, record.settings
         self.spent = 0.0  # seconds of training before this call
-        self.begun = time.monotonic()
+        self.begun = self.saved = clock()
         self.reported = (self.begun, 0)  # when, and at how many images
         self.first = 0  # the step at which this call began
         self.checkups = 0  # how many are behind us
         self.best: dict[str, float] | None = None  # KID and kimg of the best checkup
         self.rescues: list[dict[str, Any]] = []
-        self.named: set[str] = set()  # alarms that the console has had
+        self.named: set[str] = set()  # diagnoses that the console has had
         self.checkup: Checkup | None = None
 
     def run(self, images: ImageSet) -> None:
-        trainer, settings = self.trainer, self.settings
-        log_bytes = self._resume()
-        if self.ranks.first:
-            if settings.evaluate_every != 0 and len(images.train) >= FEWEST:
-                self.checkup = Checkup(images, settings.seed, trainer.device)
-            self.journal.open(log_bytes=log_bytes, step=trainer.steps)
-            self._announce(images, resumed=trainer.steps > 0)
-            if trainer.steps == 0:
-                self._grid()
-        saved = self.begun = time.monotonic()
-        self.reported, self.first = (self.begun, trainer.images), trainer.steps
-        if trainer.steps == 0:
-            self._save("running", "")  # where a rescue can always go back to
-        with _stop_signal() as stop:
-            status, why = "done", "the budget is spent"
-            spent = self._budget_spent()
-            while not spent:
-                due = _next_report(trainer.images, settings.report_kimg)
+        """Train until the budget is spent or a signal comes."""
+        self._begin(images)
+        with _stop_signal() as signals:
+            is_spent = self._budget_spent()
+            reason: StopReason | None = None
+            while not is_spent and reason is None:
+                due = _next_report(self.trainer.images, self.settings.report_kimg)
                 if not self._step():
                     continue
-                reporting = trainer.images >= due
-                saving = self._agreed(time.monotonic() - saved >= 60 * settings.checkpoint_minutes)
-                if self.journal.unread and not stop:
-                    stop.append(NOBODY)
-                stopping = self._agreed(bool(stop))
-                spent = self._budget_spent()
-                if wrong := self._not_finite(surely=reporting or saving or stopping or spent):
+                events = self._events(due, signals)
+                if wrong := self._not_finite(surely=events.any):
                     self._rescue(f"{', '.join(wrong)} became infinite or NaN", final=True)
-                    spent = self._budget_spent()
+                    is_spent = self._budget_spent()
                     continue
-                if reporting:
+                is_spent = events.spent
+                if events.report:
                     self._report()
                 if self.checkup and self._passed() >= self.checkups + 1 and (lost := self._examine()):
                     self._rescue(lost, final=False)
-                    spent = self._budget_spent()
-                elif saving:
+                    is_spent = self._budget_spent()
+                elif events.save:
                     self._save("running", "")
-                    saved = time.monotonic()
-                if stopping:
-                    status, why = "stopped", stop[0] if stop else "another rank was stopped"
-                    break
+                    self.saved = self.clock()
+                if events.stop:
+                    reason = signals[0] if signals else StopReason.OTHER_RANK
+            status, why = ("stopped", str(reason)) if reason else ("done", "the budget is spent")
             self._save(status, why)
         if self.ranks.first:
             self._end(status, why)
 
+    def _begin(self, images: ImageSet) -> None:
+        """Load the newest checkpoint, open the journal, and write the first grid and checkpoint."""
+        trainer = self.trainer
+        log_bytes = self._resume()
+        if self.ranks.first:
+            if self.settings.evaluate_every != 0 and len(images.train) >= FEWEST:
+                self.checkup = Checkup(images, self.settings.seed, trainer.device)
+            self.journal.open(log_bytes=log_bytes, step=trainer.steps)
+            self._announce(images, resumed=trainer.steps > 0)
+            if trainer.steps == 0:
+                self._grid()
+        self.saved = self.begun = self.clock()
+        self.reported, self.first = (self.begun, trainer.images), trainer.steps
+        if trainer.steps == 0:
+            self._save("running", "")  # a rescue can always go back to here
+
+    def _events(self, due: float, signals: list[StopReason]) -> Events:
+        """What is due now; `due` is the number of images at which to report."""
+        save = self._agreed(self.clock() - self.saved >= 60 * self.settings.checkpoint_minutes)
+        if self.journal.unread and not signals:
+            signals.append(StopReason.CLOSED_PIPE)
+        stop = self._agreed(bool(signals))
+        return Events(self.trainer.images >= due, save, stop, self._budget_spent())
+
     def _step(self) -> bool:
-        """Make a step; False where memory ran out and training is back at the last checkpoint, with smaller parts."""
+        """Make a step. False if memory ran out: training is then back at the last checkpoint, with smaller parts."""
         try:
             self.trainer.step()
             return True
         except (RuntimeError, MemoryError) as error:
             early = self.trainer.steps < self.first + MEMORY_STEPS
-            # Other ranks know nothing of it and would wait for this one.
+            # Other ranks do not know of it and would wait for this one.
             if not ran_out_of_memory(error) or not early or self.ranks.world > 1 or not self.trainer.split_further():
                 raise
-        release_memory(self.trainer.device)  # only now: the error held what the step had made
+        release_memory(self.trainer.device)  # only now: the error held the tensors of the step
         parts, size, spent = self.trainer.parts, self.trainer.batches.size, 60 * self.minutes
         log_bytes = self._resume()
-        self.spent, self.begun = spent, time.monotonic()
+        self.spent, self.begun = spent, self.clock()
         self.reported = (self.begun, self.trainer.images)
-        self.trainer.parts = parts  # recorded from the next checkpoint on, which is this one
+        self.trainer.parts = parts  # the checkpoint below records it
         self.journal.rewind(log_bytes, self.trainer.steps)
         self._save("running", "")
         own = " BatchNorm sees each part by itself." if has_batch_norm(self.trainer.gan) else ""
@@ -134,11 +158,11 @@ class Loop:
 
     @property
     def minutes(self) -> float:
-        return (self.spent + time.monotonic() - self.begun) / 60
+        return (self.spent + self.clock() - self.begun) / 60
 
     @property
     def share(self) -> float:
-        """How much of the budget is spent, 0 to 1 and a little."""
+        """The share of the budget that is spent: 0 to 1, at the end slightly more."""
         by_time = self.minutes / self.settings.minutes if self.settings.minutes else 0.0
         return max(self.trainer.images / 1000 / self.settings.budget_kimg, by_time)
 
@@ -148,21 +172,21 @@ class Loop:
         )
 
     def _agreed(self, flag: bool) -> bool:
-        """Whether any rank says so; asked only now and then, since ranks must wait for each other to answer."""
+        """Whether the flag stands on any rank. Ranks wait for each other here, so they do it rarely."""
         if self.ranks.world == 1:
             return flag
         return self.trainer.steps % AGREE_STEPS == 0 and self.ranks.any(flag, self.trainer.device)
 
     def _resume(self) -> int:
-        """Go on from the newest checkpoint, if there is one; the length that the log had at it."""
-        found = checkpoint.checkpoints(self.out / "checkpoints")
-        return self._load(found[-1]) if found else 0
+        """Load the newest checkpoint, if there is one. Gives the length that the log had then."""
+        checkpoints = checkpoint.checkpoints(self.out / "checkpoints")
+        return self._load(checkpoints[-1]) if checkpoints else 0
 
     def _load(self, path: Path) -> int:
         tensors, state = checkpoint.load(path)
         self.trainer.load(tensors, state)
         self.spent, self.checkups, self.best = state["seconds"], state.get("checkups", 0), state.get("best")
-        self.checkups = min(self.checkups, math.floor(self._passed()))  # of a larger budget there are more to come
+        self.checkups = min(self.checkups, math.floor(self._passed()))  # a larger budget has more
         self.rescues = state.get("rescues", [])
         self.trainer.slow_down(0.5 ** len(self.rescues))
         log_bytes: int = state["log_bytes"]
@@ -190,7 +214,7 @@ class Loop:
     # What is written on the way.
 
     def _report(self) -> None:
-        trainer, now = self.trainer, time.monotonic()
+        trainer, now = self.trainer, self.clock()
         self.ranks.average(trainer.meter.sums())
         when, images = self.reported
         speed = (trainer.images - images) / max(now - when, 1e-9)
@@ -201,7 +225,7 @@ class Loop:
             self._consult("running", "")
             self.journal.tick(self.share, trainer.images / 1000, speed)
         trainer.meter.clear()
-        self.reported = (time.monotonic(), trainer.images)
+        self.reported = (self.clock(), trainer.images)
 
     def _clock(self) -> dict[str, Any]:
         return {"step": self.trainer.steps, "kimg": self.trainer.images / 1000}
@@ -210,19 +234,23 @@ class Loop:
         trainer, gan = self.trainer, self.trainer.gan
         count: int = GRID
         columns: int | None = None
-        giving: Giving | None = from_reals(gan, trainer.batches.data, self.settings.seed, trainer.device)
+        conditioning: Conditioning | None = held_out_conditioning(
+            gan, trainer.batches.data, self.settings.seed, trainer.device
+        )
         if gan.conditional:
             count, columns, labelling = class_rows(GRID, gan.shape.classes)
-            giving = labelled(labelling)
-        count = TRIPLES if isinstance(giving, FromReals) else count
-        samples = generate(trainer.sample, gan.latent, self.settings.seed, count, device=trainer.device, giving=giving)
-        if isinstance(giving, FromReals):
-            samples, each = giving.beside(samples)
+            conditioning = labelled(labelling)
+        count = TRIPLES if isinstance(conditioning, HeldOutConditioning) else count
+        samples = generate(
+            trainer.sample, gan.latent, self.settings.seed, count, device=trainer.device, conditioning=conditioning
+        )
+        if isinstance(conditioning, HeldOutConditioning):
+            samples, each = conditioning.beside(samples)
             columns = 3 * each if each > 1 else None
         self.journal.grid(samples, trainer.images / 1000, trainer.steps, columns)
 
     def _save(self, status: str, why: str) -> None:
-        """Write a checkpoint, and with it what the run says of itself; all ranks at once."""
+        """Write a checkpoint and `state.json`. All ranks call it together."""
         self.ranks.average(self.trainer.meter.sums())
         self.ranks.broadcast(self.trainer.gan.buffers())
         if self.ranks.first:
@@ -230,7 +258,7 @@ class Loop:
             self.journal.state(self._state(status, why))
 
     def _content(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """What a checkpoint holds."""
+        """The content of a checkpoint: tensors, and counters."""
         tensors, state = self.trainer.state()
         state |= {"seconds": self.minutes * 60, "log_bytes": self.journal.log_bytes}
         return tensors, state | {"checkups": self.checkups, "best": self.best, "rescues": self.rescues}
@@ -252,7 +280,7 @@ class Loop:
         kimg = f"{self.trainer.images / 1000:,.1f} kimg"
         if status == "stopped":
             self.journal.say(
-                f"Stopped by {why} and saved at {kimg}. To go on, give the same command:\n  {self.record['command']}"
+                f"Stopped by {why} and saved at {kimg}. To go on, give the same command:\n  {self.record.command}"
             )
         else:
             self.journal.say(
@@ -264,14 +292,18 @@ class Loop:
     # The doctor.
 
     def _passed(self) -> float:
-        """How many checkups the training so far is worth."""
+        """The number of checkups that should have happened by now, as a fraction."""
         kimg = self.trainer.images / 1000
         if every := self.settings.evaluate_every:
             return kimg / every
         return min(self.share * CHECKUPS, kimg / CHECKUP_KIMG)
 
     def _examine(self) -> str:
-        """A checkup: its row in the log, the best checkpoint. Says what was lost where training has diverged."""
+        """Make a checkup: log its row, and keep the best checkpoint.
+
+        Returns:
+            A sentence where training has lost most of its gain; "" otherwise.
+        """
         assert self.checkup
         self.checkups = math.floor(self._passed())
         row = self.checkup(self.trainer)
@@ -280,7 +312,7 @@ class Loop:
             self.best = {"KID": row["KID"], "kimg": self.trainer.images / 1000}
         assert self.best
         self.journal.checkup(self._clock() | row | {"minutes": round(self.minutes, 3)}, self.best)
-        if is_best:  # after its row, so that a rescue from here keeps it
+        if is_best:  # after its row is logged: a rescue from here keeps the row
             checkpoint.write(self.out / "checkpoints" / checkpoint.BEST, *self._content())
         self._consult("running", "")
         if self.ranks.world > 1 or not lost_its_gain(self.journal.rows):
@@ -288,14 +320,17 @@ class Loop:
         return f"KID was {self.best['KID']:.3g} at {self.best['kimg']:g} kimg and is {row['KID']:.3g}"
 
     def _consult(self, status: str, why: str) -> None:
-        """Say what the doctor sees, each thing once."""
+        """Print each diagnosis once."""
         for diagnosis in diagnose(self.journal.rows, self.record, self._state(status, why)):
             if diagnosis.name not in self.named:
                 self.named.add(diagnosis.name)
                 self.journal.say(f"{'Doctor' if diagnosis.alarm else 'Hint'}: {diagnosis}")
 
     def _not_finite(self, surely: bool) -> list[str]:
-        """The names of what is no longer finite, as often as it costs nothing, or surely; all ranks agree."""
+        """The names of logged values that are infinite or NaN; all ranks agree.
+
+        Where the check must wait for the device it runs only now and then, unless `surely`.
+        """
         trainer = self.trainer
         if self.ranks.world > 1:
             if not surely and trainer.steps % FINITE_CHECK_STEPS:
@@ -310,31 +345,33 @@ class Loop:
         """Go back to the last good checkpoint with half the learning rate, or give up.
 
         Raises:
-            GanfoldError: the rescues are used up or were not wanted, and training cannot go on as it is (`final`).
+            GanfoldError: no rescue is left or allowed, and training cannot go on (`final`).
         """
         trainer, folder, rescues = self.trainer, self.out / "checkpoints", self.rescues
-        at, found = trainer.images / 1000, checkpoint.checkpoints(folder)
+        at, checkpoints = trainer.images / 1000, checkpoint.checkpoints(folder)
         if not self.settings.rescue or len(rescues) >= RESCUES:
-            if not final:  # the doctor has said what happens
+            if not final:  # the console has had the diagnosis
                 return
             if self.ranks.first:
                 self.journal.state(self._state("failed", why))
             again = f" after {len(rescues)} rescues with ever lower learning rates" if rescues else ""
             raise GanfoldError(
-                f"{why} before {at:,.1f} kimg, so training stopped{again}; the last good state is kept ({found[-1]}): "
-                "try a lower --lr, --precision fp32 or another --seed, each with --restart"
+                f"{why} before {at:,.1f} kimg, so training stopped{again}; the last good state is kept "
+                f"({checkpoints[-1]}): try a lower --lr, --precision fp32 or another --seed, each with --restart"
             )
-        # The newest may have been written when it was already too late, so each further rescue goes further back.
+        # The newest checkpoint may already be bad. Each further rescue goes back one more.
         spent = self.minutes * 60
-        log_bytes = self._load(found[max(0, len(found) - 1 - len(rescues))] if final else folder / checkpoint.BEST)
-        self.spent, self.begun = spent, time.monotonic()  # the time is gone all the same
+        log_bytes = self._load(
+            checkpoints[max(0, len(checkpoints) - 1 - len(rescues))] if final else folder / checkpoint.BEST
+        )
+        self.spent, self.begun = spent, self.clock()  # a rescue gives no time back
         self.rescues = [*rescues, {"at": at, "to": trainer.images / 1000, "why": why}]
         trainer.slow_down(0.5 ** len(self.rescues))
         trainer.meter.clear()
-        self.reported = (time.monotonic(), trainer.images)
+        self.reported = (self.clock(), trainer.images)
         self.ranks.wait()
         if self.ranks.first:
-            for path in found:
+            for path in checkpoints:
                 if path > checkpoint.place(folder, trainer.steps):
                     path.unlink(missing_ok=True)
             self.journal.rewind(log_bytes, trainer.steps)
@@ -347,28 +384,28 @@ class Loop:
 
 
 def _next_report(images: int, report_kimg: float) -> float:
-    """The number of images at which to report next: every `report_kimg` a hundred times, then ever rarer."""
+    """The number of images at which to report next: a hundred times every `report_kimg`, then less and less often."""
     base = report_kimg * 1000
     interval = base * 2 ** max(0, math.floor(math.log2(max(images, 1) / (100 * base))) + 1)
     return float((math.floor(images / interval) + 1) * interval)
 
 
 @contextmanager
-def _stop_signal() -> Iterator[list[str]]:
-    """A list that receives the name of the first signal to stop; a second one acts as it would without us."""
-    received: list[str] = []
+def _stop_signal() -> Iterator[list[StopReason]]:
+    """A list that receives the first signal to stop. A second signal acts as if ganfold had not caught the first."""
+    received: list[StopReason] = []
     earlier: dict[signal.Signals, Any] = {}
 
     def note(number: int, _: Any) -> None:
-        received.append("Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name)
+        received.append(StopReason.INTERRUPT if number == signal.SIGINT else StopReason(signal.Signals(number).name))
         signal.signal(number, earlier[signal.Signals(number)])
 
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             earlier[number] = signal.signal(number, note)
-        if HANGUP and signal.getsignal(HANGUP) != signal.SIG_IGN:  # nohup has it ignored
+        if HANGUP and signal.getsignal(HANGUP) != signal.SIG_IGN:  # nohup ignores it
             earlier[HANGUP] = signal.signal(HANGUP, note)
-    except ValueError:  # not the main thread: whoever started it must stop it
+    except ValueError:  # not the main thread: its starter must stop it
         pass
     try:
         yield received

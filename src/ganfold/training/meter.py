@@ -1,4 +1,4 @@
-"""Means of scalars that stay on the device until a report asks for them."""
+"""Means of scalars. They stay on the device until a report reads them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Meter:
-    """Sums of named scalars, a vector for each group of them that is added together."""
+    """Sums of named scalars: one vector for each group of scalars that are added together."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
@@ -17,7 +17,7 @@ class Meter:
         self._names: dict[str, list[str]] = {}
 
     def add(self, group: str, scalars: dict[str, Tensor]) -> None:
-        """Add one observation of the group's scalars; they must be the same ones each time."""
+        """Add one observation of the group's scalars. A group always has the same scalars."""
         values = torch.stack([value.detach().float().reshape(()) for value in scalars.values()])
         if group in self._sums:
             self._sums[group] += values
@@ -26,7 +26,7 @@ class Meter:
         self._counts[group] = self._counts.get(group, 0) + 1
 
     def not_finite(self) -> list[str]:
-        """The names whose sum holds an infinity or a NaN (which a sum never loses again). Waits for the device."""
+        """The names whose sum is infinite or NaN (a sum never becomes finite again). Waits for the device."""
         return [name for name, value in self.means().items() if not math.isfinite(value)]
 
     def means(self) -> dict[str, float]:
@@ -42,7 +42,7 @@ class Meter:
         return list(self._sums.values())
 
     def clear(self) -> None:
-        self.__init__()  # type: ignore[misc]
+        self._sums, self._counts, self._names = {}, {}, {}
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, object]]:
         """Tensors and JSON for a checkpoint."""

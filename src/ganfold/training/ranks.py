@@ -1,4 +1,4 @@
-"""Several processes as one trainer, started by torchrun: one flat all-reduce a phase, no wrapper around a network."""
+"""Several processes that torchrun starts act as one trainer: one flat all-reduce a phase, no wrapped networks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class Ranks:
-    """This process's place among all of them; with one process every method is nothing."""
+    """This process's place among all of them. With a single process, every method is a no-op."""
 
     def __init__(self, device_type: str) -> None:
         self.world = int(os.environ.get("WORLD_SIZE", "1"))
@@ -19,8 +19,8 @@ class Ranks:
         self.local = int(os.environ.get("LOCAL_RANK", "0"))
         self._owns_group = self.world > 1 and not dist.is_initialized()
         if self._owns_group:
-            # An optimizer imports this later, and then its functions' default arguments would hold the group for ever:
-            # `destroy_process_group` would leave gloo's threads, which can abort a process that ends.
+            # An optimizer imports this module later. Default arguments in it would then keep the group alive, and
+            # `destroy_process_group` would leave gloo's threads running, which can abort a process that ends.
             import torch.distributed.nn.functional
 
             if device_type == "cuda":
@@ -33,13 +33,13 @@ class Ranks:
         return self.rank == 0
 
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
-        """Make all ranks hold rank 0's values."""
+        """Copy rank 0's values to all ranks."""
         if self.world > 1:
             for tensor in tensors:
                 dist.broadcast(tensor.data, 0)
 
     def average(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by its mean over ranks: one all-reduce of all of them laid end to end."""
+        """Replace each tensor by its mean over ranks, in one all-reduce of all tensors laid end to end."""
         if self.world > 1 and tensors:
             flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
             dist.all_reduce(flat)
@@ -56,7 +56,7 @@ class Ranks:
         return bool(shared)
 
     def wait(self) -> None:
-        """Until all ranks are here."""
+        """Wait until all ranks are here."""
         if self.world > 1:
             dist.barrier()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,14 +12,14 @@ from torch import Tensor, nn
 
 from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError
-from ganfold.gans.contract import GAN, NOTHING, Batch, Given, Phase, Terms
+from ganfold.gans.contract import GAN, NOTHING, Batch, Condition, Phase, Terms
 from ganfold.runs.checkpoint import restore
+from ganfold.runs.record import RunRecord
 from ganfold.runs.run import build
 from ganfold.training.average import Average
 from ganfold.training.batches import Batches
 from ganfold.training.meter import Meter
 from ganfold.training.ranks import Ranks
-from ganfold.training.settings import Settings
 
 MOVE_STEPS = 32  # how often to measure by how much of its length an update moves the weights
 
@@ -64,27 +65,31 @@ class Trainer:
         return self.draws * self.batches.size
 
     def step(self) -> None:
-        """Run every phase that is due, in order; then move the averages. Never waits for the device."""
+        """Run every phase that is due, in order, then move the averages. A step never waits for the device."""
         before = self.images
         self.gan.seen.fill_(before)
         self._set_rates(self.gan.rate(before))
-        first = batch = self._draw()
-        early = {}
-        due = [self.steps % p.every == 0 and p.since <= before / 1000 < p.until for p in self.gan.phases]
-        for number, phase in enumerate(self.gan.phases):
-            if phase.early and due[number]:
-                batch.begin(self.seed, "early", self.steps, number)
-                early[number] = self._early(phase, batch)
-                batch.update({name: value.detach() for name, value in early[number].items()})
-        for number, phase in enumerate(self.gan.phases):
-            for turn in range(phase.rounds if due[number] else 0):
-                batch = self._draw() if turn else batch
+        due = {
+            number: phase
+            for number, phase in enumerate(self.gan.phases)
+            if self.steps % phase.every == 0 and phase.since <= before / 1000 < phase.until
+        }
+        first = last = self._draw()
+        early = {number: self._early(number, phase, first) for number, phase in due.items() if phase.early}
+        for number, phase in due.items():
+            batch = first if phase.early else last  # the batch that its early fields belong to
+            for turn in range(phase.rounds):
+                if turn:
+                    batch = last = self._draw()
+                    batch.make = partial(self._early_of_all, due, turn)
+                    if phase.early:
+                        early[number] = self._early(number, phase, batch, turn)
                 batch.update(early.get(number, {}))
                 batch.begin(self.seed, "phase", self.steps, number, turn)
-                self._update(number, phase, batch, first)
-            batch.update({name: value.detach() for name, value in early.get(number, {}).items()})
-        if (fake := batch.get("fake")) is not None and fake.shape == batch["image"].shape:
-            self.meter.add("spread", {"spread/real": _spread(batch["image"]), "spread/fake": _spread(fake)})
+                self._update(number, phase, batch, turn)
+                batch.update(_constant(early.get(number, {})))
+        if (fake := last.get("fake", first.get("fake"))) is not None and fake.shape == last["image"].shape:
+            self.meter.add("spread", {"spread/real": _spread(last["image"]), "spread/fake": _spread(fake)})
         for name, average in self.averages.items():
             average.update(getattr(self.gan, name), self.images - before, self.images)
         self.steps += 1
@@ -107,20 +112,40 @@ class Trainer:
             optimizer.zero_grad()
         return True
 
-    def _early(self, phase: Phase, batch: Batch) -> Terms:
+    def _early(self, number: int, phase: Phase, batch: Batch, turn: int = 0) -> Terms:
+        """The early fields of one phase, through which it can learn. The batch gets them as constants."""
         assert phase.early
+        batch.begin(*self._early_key(number, turn))
         if self.parts == 1:
             with self._training(phase), self._autocast():
-                return phase.early(batch)
-        before = [buffer.clone() for buffer in self.gan.buffers()]  # the phase runs it again: it must count once
-        with torch.no_grad(), self._autocast():
-            made = [phase.early(part) for part in batch.split(self.parts)]
-        for buffer, value in zip(self.gan.buffers(), before, strict=True):
-            buffer.copy_(value)
-        return {name: torch.cat([fields[name] for fields in made]) for name in made[0]}
+                fields = phase.early(batch)
+        else:
+            before = [buffer.clone() for buffer in self.gan.buffers()]  # the phase runs it again: it must count once
+            with torch.no_grad(), self._autocast():
+                made = [phase.early(part) for part in batch.split(self.parts)]
+            for buffer, value in zip(self.gan.buffers(), before, strict=True):
+                buffer.copy_(value)
+            fields = {name: torch.cat([part[name] for part in made]) for name in made[0]}
+        batch.update(_constant(fields))
+        return fields
 
-    def _update(self, number: int, phase: Phase, batch: Batch, first: Batch | None = None) -> None:
-        """One update of a phase's weights; `first` is the batch that the step began with, of which `early` was run."""
+    def _early_of_all(self, due: dict[int, Phase], turn: int, batch: Batch) -> Terms:
+        """The early fields of every due phase for a batch of a later round, as constants; see `Batch.__missing__`."""
+        seen = Batch(dict(batch), batch.rows)  # the batch itself is in the middle of its phase
+        fields: Terms = {}
+        with torch.no_grad(), self._autocast():
+            for number, phase in due.items():
+                if phase.early:
+                    seen.begin(*self._early_key(number, turn))
+                    fields |= phase.early(seen)
+                    seen.update(fields)
+        return fields
+
+    def _early_key(self, number: int, turn: int) -> tuple[int | str, ...]:
+        return (self.seed, "early", self.steps, number, *([turn] if turn else []))
+
+    def _update(self, number: int, phase: Phase, batch: Batch, turn: int = 0) -> None:
+        """One update of a phase's weights."""
         optimizer, weights = self.gan.optimizers[phase.optimizer], self._owned[phase.optimizer]
         with self._training(phase):
             optimizer.zero_grad()
@@ -130,7 +155,7 @@ class Trainer:
                 loss = _total(terms)
                 loss.backward()  # type: ignore[no-untyped-call]
             else:
-                terms = self._in_parts(number, phase, batch, first or batch)
+                terms = self._in_parts(number, phase, batch, turn)
                 loss = _total(terms)
         gradients = [weight.grad for weight in weights if weight.grad is not None]
         self.ranks.average(gradients)
@@ -152,14 +177,14 @@ class Trainer:
             | ({f"grad_norm/{phase.optimizer}": nn.utils.get_total_norm(gradients)} if is_first else {}),
         )
 
-    def _in_parts(self, number: int, phase: Phase, batch: Batch, first: Batch) -> Terms:
-        """The whole batch's gradients and terms, a part at a time."""
+    def _in_parts(self, number: int, phase: Phase, batch: Batch, turn: int) -> Terms:
+        """The gradients and the terms of the whole batch, one part at a time."""
         terms: Terms = {}
-        for part, early in zip(batch.split(self.parts), first.split(self.parts), strict=True):
+        for part, early in zip(batch.split(self.parts), batch.split(self.parts), strict=True):
             share = len(part.rows) / len(batch.rows)
             with self._autocast():
                 if phase.early:
-                    early.begin(self.seed, "early", self.steps, number)
+                    early.begin(*self._early_key(number, turn))
                     part.update(phase.early(early))
                 of_part = phase.loss(part)
             (share * _total(of_part)).backward()  # type: ignore[no-untyped-call]
@@ -188,13 +213,13 @@ class Trainer:
         return self.batches.draw(self.draws - 1)
 
     @torch.no_grad()
-    def sample(self, z: Tensor, given: Given = NOTHING) -> Tensor:
+    def sample(self, z: Tensor, condition: Condition = NOTHING) -> Tensor:
         """Images in [-1, 1] by the averaged networks, of latents and what else is given, on the trainer's device."""
         live = {name: getattr(self.gan, name) for name in self.averages}
         for name, average in self.averages.items():
             setattr(self.gan, name, average.network)
         try:
-            return self.gan.sample(z, given)
+            return self.gan.sample(z, condition)
         finally:
             for name, network in live.items():
                 setattr(self.gan, name, network)
@@ -246,36 +271,40 @@ def weights(gan: GAN) -> str:
 
 
 def make_trainer(
-    record: dict[str, Any],
-    settings: Settings,
-    images: ImageSet,
-    where: torch.device,
-    ranks: Ranks,
+    record: RunRecord, gan_class: type[GAN], images: ImageSet, device: torch.device, ranks: Ranks
 ) -> Trainer:
-    """The trainer of the run that `record` (a `config.json`) describes."""
-    gan = build(record)
+    """The trainer of the run that the record describes, at its beginning.
+
+    Raises:
+        GanfoldError: the batch is larger than the set, or cannot be shared by the ranks.
+    """
+    gan, settings = build(record, gan_class), record.settings
     batches = Batches(
         images,
         seed=settings.seed,
-        size=record["config"]["batch"],
+        size=record.batch,
         ranks=ranks,
-        device=where,
+        device=device,
         flips=settings.flips,
         temper=gan.temper,
     )
     if settings.sync_bn and ranks.world > 1:
-        if where.type != "cuda":
+        if device.type != "cuda":
             raise GanfoldError("--sync-bn needs CUDA devices: PyTorch has no synchronised BatchNorm elsewhere")
         gan = torch.nn.SyncBatchNorm.convert_sync_batchnorm(gan)  # type: ignore[no-untyped-call]
     return Trainer(
         gan,
         batches,
         seed=settings.seed,
-        device=where,
+        device=device,
         ranks=ranks,
         ema_images=1000 * (gan.ema_kimg if settings.ema_kimg is None else settings.ema_kimg),
         bf16=settings.precision == "bf16",
     )
+
+
+def _constant(fields: Terms) -> Terms:
+    return {name: value.detach() for name, value in fields.items()}
 
 
 def _weights(optimizer: torch.optim.Optimizer) -> Sequence[nn.Parameter]:

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import Load, Picture
 from ganfold.data import Finding
 from ganfold.data.sources import hub
 from ganfold.errors import GanfoldError
+from image_files import Load, MakeImage
 
 
 def png(image: object) -> bytes:
@@ -24,7 +24,7 @@ def png(image: object) -> bytes:
 
 
 @pytest.fixture
-def parquet(tmp_path: Path, picture: Picture) -> Path:
+def parquet(tmp_path: Path, make_image: MakeImage) -> Path:
     import datasets
 
     features = datasets.Features(
@@ -34,30 +34,30 @@ def parquet(tmp_path: Path, picture: Picture) -> Path:
             "age": datasets.Value("int64"),
         }
     )
-    rows = {"picture": [picture(i) for i in range(5)], "label": [0, 1, 0, 1, -1], "age": list(range(5))}
+    rows = {"picture": [make_image(i) for i in range(5)], "label": [0, 1, 0, 1, -1], "age": list(range(5))}
     (tmp_path / "set").mkdir()
     datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "set" / "a.parquet")
     return tmp_path / "set" / "a.parquet"
 
 
-def test_parquet(parquet: Path, picture: Picture, load: Load) -> None:
+def test_parquet(parquet: Path, make_image: MakeImage, load: Load) -> None:
     for source in (parquet, parquet.parent):
         images = load(source)
         assert images.classes == ("cat", "dog")
         assert images.labels is not None
         assert images.labels.tolist() == [0, 1, 0, 1]
-        assert (images.images[3] == np.asarray(picture(3)).transpose(2, 0, 1)).all()
+        assert (images.images[3] == np.asarray(make_image(3)).transpose(2, 0, 1)).all()
         assert images.attributes is not None
         assert images.attributes[2] == {"age": 2}
         assert images.names[2] == "picture[2]"
         assert images.findings.skipped == [Finding("picture[4]", "no label")]
 
 
-def test_webdataset(tmp_path: Path, picture: Picture, load: Load) -> None:
+def test_webdataset(tmp_path: Path, make_image: MakeImage, load: Load) -> None:
     with tarfile.open(tmp_path / "w.tar", "w") as tar:
         for i in range(4):
             for suffix, content in (
-                ("png", png(picture(i)) if i != 2 else b"broken"),
+                ("png", png(make_image(i)) if i != 2 else b"broken"),
                 ("cls", str(i % 2).encode()),
                 ("json", json.dumps({"hair": i}).encode()),
             ):
@@ -67,7 +67,7 @@ def test_webdataset(tmp_path: Path, picture: Picture, load: Load) -> None:
     images = load(tmp_path / "w.tar")
     assert images.labels is not None
     assert (images.classes, images.labels.tolist()) == (("0", "1"), [0, 1, 1])
-    assert (images.images[2] == np.asarray(picture(3)).transpose(2, 0, 1)).all()
+    assert (images.images[2] == np.asarray(make_image(3)).transpose(2, 0, 1)).all()
     assert images.attributes is not None
     assert images.attributes[1]["json"] == {"hair": 1}
     assert [f.why for f in images.findings.skipped] == ["not an image"]

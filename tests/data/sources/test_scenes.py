@@ -7,17 +7,19 @@ import io
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from ganfold.data import imageset
-from ganfold.data.captions import captions, words_of
+from ganfold.data.captions import captions_of, words_of
 from ganfold.data.sources import scenes
+from ganfold.data.sources.lookup import find_source
 from ganfold.data.sources.source import Listing
 from ganfold.tasks.captions import boxes_found, overlap
 
+Drawn = dict[str, list[dict[str, str]]]  # the metadata of all avatars, by style
 STYLES = ("adventurer", "big-smile", "personas", "toon-head")
 EACH = 12
 
@@ -28,8 +30,7 @@ def whole() -> zipfile.ZipFile:
 
 
 @pytest.fixture(scope="module")
-def drawn(whole: zipfile.ZipFile) -> dict[str, list[dict[str, str]]]:
-    """What is said of all avatars, by style."""
+def drawn(whole: zipfile.ZipFile) -> Drawn:
     return {
         style: [json.loads(line) for line in whole.read(f"avatars/{style}/metadata.jsonl").splitlines()]
         for style in STYLES
@@ -37,9 +38,7 @@ def drawn(whole: zipfile.ZipFile) -> dict[str, list[dict[str, str]]]:
 
 
 @pytest.fixture(scope="module")
-def few(
-    whole: zipfile.ZipFile, drawn: dict[str, list[dict[str, str]]], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def few(whole: zipfile.ZipFile, drawn: Drawn, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A zip of the first avatars of each style."""
     path = tmp_path_factory.mktemp("avatars") / "few.zip"
     with zipfile.ZipFile(path, "w") as out:
@@ -52,37 +51,37 @@ def few(
     return path
 
 
-def derived(few: Path, folder: Path) -> tuple[Listing, np.ndarray, list[dict[str, object]]]:
+def derived(few: Path, folder: Path) -> tuple[Listing, np.ndarray, list[dict[str, Any]]]:
     folder.mkdir()
     listing = scenes.derive(few, folder)
     assert listing.rows
     text = listing.rows[0].read_bytes()
     rows = [json.loads(text[start : start + length]) for start, length in listing.rows[1]]
-    pictures = np.stack([np.asarray(listing.reader.read(number)) for number in range(len(listing.names))])
-    return listing, pictures, rows
+    images = np.stack([np.asarray(listing.reader.read(number)) for number in range(len(listing.names))])
+    return listing, images, rows
 
 
 def test_the_box_is_where_the_figure_is(few: Path, tmp_path: Path) -> None:
-    listing, pictures, rows = derived(few, tmp_path / "one")
-    assert pictures.shape == (len(listing.names), 64, 64, 3)
-    assert len(rows) == len(pictures) > 40
+    listing, images, rows = derived(few, tmp_path / "one")
+    assert images.shape == (len(listing.names), 64, 64, 3)
+    assert len(rows) == len(images) > 40
     boxes = np.array([row["box"] for row in rows])
-    assert overlap(boxes_found(pictures), boxes).mean() > 0.9
+    assert overlap(boxes_found(images), boxes).mean() > 0.9
     assert (boxes >= 0).all()
     assert (boxes[:, :2] + boxes[:, 2:] <= 1).all()
     longer = boxes[:, 2:].max(1)
     assert 0.35 < longer.min() < 0.55 < 0.8 < longer.max() <= 0.96  # many sizes ...
     assert boxes[:, 0].std() > 0.1 < boxes[:, 1].std()  # ... at many places
-    for picture, (left, top, width, height) in zip(pictures, np.rint(boxes * 64).astype(int), strict=True):
+    for image, (left, top, width, height) in zip(images, np.rint(boxes * 64).astype(int), strict=True):
         outside = np.ones((64, 64), bool)
         outside[max(0, top - 2) : top + height + 2, max(0, left - 2) : left + width + 2] = False
-        assert not outside.any() or (picture[outside] == picture[outside][0]).all()
+        assert not outside.any() or (image[outside] == image[outside][0]).all()
 
 
 def test_keypoints_are_the_extremes_of_the_figure(few: Path, tmp_path: Path) -> None:
     _, _, rows = derived(few, tmp_path / "one")
     for row in rows:
-        left, top, width, height = row["box"]  # type: ignore[misc]
+        left, top, width, height = row["box"]
         points = np.array(row["keypoints"])
         half = 0.5 / 64 + 1e-3
         assert abs(points[0, 1] - top) <= half
@@ -98,39 +97,41 @@ def test_it_is_the_same_each_time(few: Path, tmp_path: Path) -> None:
     assert rows == others
 
 
-def test_the_ground_is_another_and_far_from_the_figures_colours(few: Path, tmp_path: Path, drawn: dict) -> None:
-    listing, pictures, _ = derived(few, tmp_path / "one")
-    for name, picture in zip(listing.names, pictures, strict=True):
+def test_the_ground_is_another_and_far_from_the_figures_colours(few: Path, tmp_path: Path, drawn: Drawn) -> None:
+    listing, images, _ = derived(few, tmp_path / "one")
+    for name, image in zip(listing.names, images, strict=True):
         _, style, file = name.split("/")
-        said = next(row for row in drawn[style] if row["file_name"] == file)
-        corner = max((picture[y, x] for x in (0, -1) for y in (0, -1)), key=lambda c: (picture == c).all(2).sum())
+        row = next(row for row in drawn[style] if row["file_name"] == file)
+        corner = max((image[y, x] for x in (0, -1) for y in (0, -1)), key=lambda c: (image == c).all(2).sum())
         ground = "".join(f"{value:02x}" for value in corner)
         assert ground in scenes.GROUNDS
-        for colour in [*scenes.colours(said).values(), said["primaryBackgroundColor"]]:
+        for colour in [*scenes.colours(row).values(), row["primaryBackgroundColor"]]:
             assert scenes._distance(ground, colour) >= scenes.CLEAR
 
 
-def test_no_halo_of_the_old_ground_is_left(whole: zipfile.ZipFile, drawn: dict) -> None:
-    """Nothing half old ground, half figure: at the figure's edge the colours are the figure's."""
+def test_no_halo_of_the_old_ground_is_left(whole: zipfile.ZipFile, drawn: Drawn) -> None:
+    """At the figure's edge no colour is mixed with that of the old ground."""
     row = drawn["adventurer"][0]
     image = Image.open(io.BytesIO(whole.read(f"avatars/adventurer/{row['file_name']}"))).convert("RGB")
     ground = scenes._rgb(row["primaryBackgroundColor"])
     figure = np.asarray(scenes.cut_out(np.asarray(image), ground)).astype(float)
     some = (figure[:, :, 3] > 0) & (figure[:, :, 3] < 200)
     assert some.sum() > 20
-    assert np.median(np.linalg.norm(figure[some][:, :3] - ground, axis=1)) > 150  # of black outlines on a light ground
+    assert (
+        np.median(np.linalg.norm(figure[some][:, :3] - ground, axis=1)) > 150
+    )  # black outlines are far from a light ground
 
 
-def test_all_avatars_are_described(drawn: dict) -> None:
+def test_all_avatars_are_described(drawn: Drawn) -> None:
     texts, colours = [], set()
     for rows in drawn.values():
         for row in rows:
-            said = scenes.attributes(row)  # knows every colour, or raises
-            texts.append(said["text"])
-            colours.add(said.get("hair_color"))
-            assert said["skin_color"] in scenes.SKIN
-            assert f"{said['skin_color']} skin" in said["text"]
-            assert said.get("hair_color", "bald") in said["text"]
+            attributes = scenes.attributes(row)  # knows every colour, or raises
+            texts.append(attributes["text"])
+            colours.add(attributes.get("hair_color"))
+            assert attributes["skin_color"] in scenes.SKIN
+            assert f"{attributes['skin_color']} skin" in attributes["text"]
+            assert attributes.get("hair_color", "bald") in attributes["text"]
     assert colours == {*scenes.HAIR, None}  # the bald have none
     assert max(len(words_of(text)) for text in texts) <= 24
     assert len({word for text in texts for word in words_of(text)}) < 60
@@ -138,7 +139,7 @@ def test_all_avatars_are_described(drawn: dict) -> None:
     assert sum(scenes.is_lost(row) for rows in drawn.values() for row in rows) == 118
 
 
-def test_what_is_said(drawn: dict) -> None:
+def test_what_is_said(drawn: Drawn) -> None:
     assert scenes.attributes(drawn["adventurer"][5]) == {
         "text": "long grey hair, pale skin, glasses",
         "hair_color": "grey",
@@ -146,8 +147,8 @@ def test_what_is_said(drawn: dict) -> None:
     }
     bust = drawn["personas"][0] | {"hair": "bald", "mouth": "frown", "eyes": "sunglasses", "clothingColor": "#e24553"}
     bust.pop("facialHair", None)
-    said = scenes.attributes(bust | {"skinColor": "#623d36"})
-    assert said == {
+    attributes = scenes.attributes(bust | {"skinColor": "#623d36"})
+    assert attributes == {
         "text": "bald, dark skin, sunglasses, sad, red shirt",
         "skin_color": "dark",
         "clothes_color": "red",
@@ -156,12 +157,19 @@ def test_what_is_said(drawn: dict) -> None:
 
 def test_the_rows_are_captions(few: Path, tmp_path: Path) -> None:
     listing, _, rows = derived(few, tmp_path / "one")
-    found, wrong = captions(rows, "scenes", listing.names)
-    assert not wrong
-    assert found.keypoints is not None
-    assert found.keypoints.shape == (len(rows), 4, 3)
-    assert "hair" in found.words
+    captions, faults = captions_of(rows, "scenes", listing.names)
+    assert not faults
+    assert captions.keypoints is not None
+    assert captions.keypoints.shape == (len(rows), 4, 3)
+    assert "hair" in captions.words
 
 
 def test_it_is_known_by_its_name() -> None:
-    assert imageset.find("scenes").key == scenes.scenes().key
+    assert find_source("scenes").key == scenes.scenes().key
+
+
+def test_the_key_follows_from_what_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = scenes.scenes().key
+    assert scenes.scenes().key == key
+    monkeypatch.setattr(scenes, "CLEAR", 61)
+    assert scenes.scenes().key != key

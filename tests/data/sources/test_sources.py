@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import Load, Picture
-from ganfold.data import Finding
+from ganfold.data import Finding, ImageSet
 from ganfold.errors import GanfoldError
+from image_files import Load, MakeImage
 
 
-def fill(folder: Path, picture: Picture, *names: str) -> Path:
+def fill(folder: Path, make_image: MakeImage, *names: str) -> Path:
     for i, name in enumerate(names):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        picture(i).save(folder / name)
+        make_image(i).save(folder / name)
     return folder
 
 
@@ -32,6 +32,12 @@ def refused(load: Load, source: str | Path, **options: object) -> str:
     return str(caught.value)
 
 
+def numbers(images: ImageSet) -> list[int]:
+    assert images.labels is not None
+    labels: list[int] = images.labels.tolist()
+    return labels
+
+
 # ---- classes from folders
 
 
@@ -39,60 +45,60 @@ def classes(load: Load, source: Path) -> dict[str, str]:
     images = load(source)
     if images.labels is None:
         return {}
-    return {name: images.classes[k] for name, k in zip(images.names, images.labels.tolist(), strict=True)}
+    return {name: images.classes[k] for name, k in zip(images.names, numbers(images), strict=True)}
 
 
-def test_first_level_folders_are_classes(tmp_path: Path, picture: Picture, load: Load) -> None:
-    folder = fill(tmp_path / "s", picture, "dog/a.png", "cat/x/y/b.png", "cat/c.png")
+def test_first_level_folders_are_classes(tmp_path: Path, make_image: MakeImage, load: Load) -> None:
+    folder = fill(tmp_path / "s", make_image, "dog/a.png", "cat/x/y/b.png", "cat/c.png")
     assert classes(load, folder) == {"cat/c.png": "cat", "cat/x/y/b.png": "cat", "dog/a.png": "dog"}
 
 
-def test_one_wrapping_folder_is_looked_through(tmp_path: Path, picture: Picture, load: Load) -> None:
-    folder = fill(tmp_path / "s", picture, "w/v/dog/a.png", "w/v/cat/b.png")
+def test_one_wrapping_folder_is_looked_through(tmp_path: Path, make_image: MakeImage, load: Load) -> None:
+    folder = fill(tmp_path / "s", make_image, "w/v/dog/a.png", "w/v/cat/b.png")
     (folder / ".git").mkdir()
     assert classes(load, folder) == {"w/v/dog/a.png": "dog", "w/v/cat/b.png": "cat"}
 
 
-def test_numbered_folders_sort_by_number(tmp_path: Path, picture: Picture, load: Load) -> None:
-    assert load(fill(tmp_path / "s", picture, "10/a.png", "9/b.png", "2/c.png")).classes == ("2", "9", "10")
+def test_numbered_folders_sort_by_number(tmp_path: Path, make_image: MakeImage, load: Load) -> None:
+    assert load(fill(tmp_path / "s", make_image, "10/a.png", "9/b.png", "2/c.png")).classes == ("2", "9", "10")
 
 
-def test_a_single_folder_is_no_class(tmp_path: Path, picture: Picture, load: Load) -> None:
-    assert load(fill(tmp_path / "s", picture, "cat/a.png", "cat/b.png")).labels is None
+def test_a_single_folder_is_no_class(tmp_path: Path, make_image: MakeImage, load: Load) -> None:
+    assert load(fill(tmp_path / "s", make_image, "cat/a.png", "cat/b.png")).labels is None
 
 
-def test_images_beside_sub_folders_mean_no_classes(tmp_path: Path, picture: Picture, load: Load) -> None:
-    images = load(fill(tmp_path / "s", picture, "top.png", "a/a.png", "b/b.png"))
+def test_images_beside_sub_folders_mean_no_classes(tmp_path: Path, make_image: MakeImage, load: Load) -> None:
+    images = load(fill(tmp_path / "s", make_image, "top.png", "a/a.png", "b/b.png"))
     assert images.labels is None
     assert images.findings.notes == ["1 image outside of the sub-folders, so these are not taken as classes."]
 
 
-def test_train_and_test_are_not_classes(tmp_path: Path, picture: Picture, load: Load) -> None:
-    folder = fill(tmp_path / "s", picture, "train/cat/a.png", "train/dog/b.png", "test/cat/c.png")
+def test_train_and_test_are_not_classes(tmp_path: Path, make_image: MakeImage, load: Load) -> None:
+    folder = fill(tmp_path / "s", make_image, "train/cat/a.png", "train/dog/b.png", "test/cat/c.png")
     assert classes(load, folder) == {"train/cat/a.png": "cat", "train/dog/b.png": "dog", "test/cat/c.png": "cat"}
     assert "test, train are parts of one set" in load(folder).findings.notes[0]
 
 
-def test_a_class_without_usable_images_is_dropped_and_said(tmp_path: Path, picture: Picture, load: Load) -> None:
-    folder = fill(tmp_path / "s", picture, "a/a.png", "c/c.png")
+def test_a_class_without_usable_images_is_dropped_and_said(tmp_path: Path, make_image: MakeImage, load: Load) -> None:
+    folder = fill(tmp_path / "s", make_image, "a/a.png", "c/c.png")
     (folder / "b").mkdir()
     (folder / "b" / "b.png").touch()
     images = load(folder)
-    assert (images.classes, images.labels.tolist()) == (("a", "c"), [0, 1])
+    assert (images.classes, numbers(images)) == (("a", "c"), [0, 1])
     assert "no image of the class b is usable" in images.findings.warnings
 
 
 # ---- metadata
 
 
-def test_metadata_csv(tmp_path: Path, picture: Picture, load: Load) -> None:
-    folder = fill(tmp_path / "s", picture, "a.png", "sub/b.png", "c.png", "d.png")
+def test_metadata_csv(tmp_path: Path, make_image: MakeImage, load: Load) -> None:
+    folder = fill(tmp_path / "s", make_image, "a.png", "sub/b.png", "c.png", "d.png")
     (folder / "metadata.csv").write_text(
         'file_name,label,age,code,note\na.png,10,3,007,"two\nlines"\n./sub/b.png,9,2.5,x,\nlost.png,1,1,1,1\nd.png,,1,1,1\n'
     )
     images = load(folder)
     assert images.classes == ("9", "10")
-    assert dict(zip(images.names, images.labels.tolist(), strict=True)) == {"a.png": 1, "sub/b.png": 0}
+    assert dict(zip(images.names, numbers(images), strict=True)) == {"a.png": 1, "sub/b.png": 0}
     assert images.attributes is not None
     assert list(images.attributes) == [
         {"age": 3, "code": "007", "note": "two\nlines"},
@@ -105,8 +111,8 @@ def test_metadata_csv(tmp_path: Path, picture: Picture, load: Load) -> None:
     ]
 
 
-def test_metadata_jsonl_in_sub_folders_leaves_folder_classes(tmp_path: Path, picture: Picture, load: Load) -> None:
-    folder = fill(tmp_path / "s", picture, "cat/a.png", "dog/b.png", "dog/c.png")
+def test_metadata_jsonl_in_sub_folders_leaves_folder_classes(tmp_path: Path, make_image: MakeImage, load: Load) -> None:
+    folder = fill(tmp_path / "s", make_image, "cat/a.png", "dog/b.png", "dog/c.png")
     (folder / "cat" / "metadata.jsonl").write_text('{"file_name": "a.png", "hair": "ü"}\n\n')
     (folder / "dog" / "metadata.jsonl").write_text('{"file_name": "c.png", "hair": ["x", 1]}\n')
     images = load(folder)
@@ -116,8 +122,8 @@ def test_metadata_jsonl_in_sub_folders_leaves_folder_classes(tmp_path: Path, pic
     assert images.findings.notes == ["1 image without a row in the metadata, used all the same (such as dog/b.png)."]
 
 
-def test_metadata_with_masks_trains_on_the_images_alone(tmp_path: Path, picture: Picture, load: Load) -> None:
-    folder = fill(tmp_path / "s", picture, "i/a.png", "m/a.png")
+def test_metadata_with_masks_trains_on_the_images_alone(tmp_path: Path, make_image: MakeImage, load: Load) -> None:
+    folder = fill(tmp_path / "s", make_image, "i/a.png", "m/a.png")
     (folder / "metadata.csv").write_text("image_file_name,mask_file_name\ni/a.png,m/a.png\n")
     images = load(folder)
     assert list(images.names) == ["i/a.png"]
@@ -127,7 +133,7 @@ def test_metadata_with_masks_trains_on_the_images_alone(tmp_path: Path, picture:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         ("metadata.jsonl", '{"file_name": "00.png"}\n{oops\n', "metadata.jsonl, line 2: Expecting property name"),
         ("metadata.jsonl", "[1]\n", "metadata.jsonl, line 1: it is not a JSON object"),
@@ -138,9 +144,9 @@ def test_metadata_with_masks_trains_on_the_images_alone(tmp_path: Path, picture:
         ("metadata.csv", "name,x\n00.png,1\n", "metadata.csv, line 2: it needs a column file_name"),
     ],
 )
-def test_a_bad_metadata_line_is_named(name: str, text: str, said: str, photos: Path, load: Load) -> None:
+def test_a_bad_metadata_line_is_named(name: str, text: str, message: str, photos: Path, load: Load) -> None:
     (photos / name).write_text(text)
-    assert said in refused(load, photos)
+    assert message in refused(load, photos)
 
 
 def test_metadata_in_another_encoding(photos: Path, load: Load) -> None:
@@ -159,8 +165,8 @@ def packed(path: Path, folder: Path, method: int = zipfile.ZIP_STORED) -> Path:
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_a_zip_is_the_folder_it_holds(method: int, tmp_path: Path, picture: Picture, load: Load) -> None:
-    folder = fill(tmp_path / "s", picture, "cat/a.png", "dog/ü.png", "dog/c.png")
+def test_a_zip_is_the_folder_it_holds(method: int, tmp_path: Path, make_image: MakeImage, load: Load) -> None:
+    folder = fill(tmp_path / "s", make_image, "cat/a.png", "dog/ü.png", "dog/c.png")
     (folder / "metadata.csv").write_text("file_name,x\ncat/a.png,1\n", encoding="utf-8")
     zipped, plain = load(packed(tmp_path / "s.zip", folder, method)), load(folder)
     assert zipped.fingerprint == plain.fingerprint
@@ -179,19 +185,19 @@ def test_a_self_extracting_zip_and_one_with_64_bit_fields(tmp_path: Path, photos
     assert load(path).fingerprint == load(tmp_path / "sfx.zip").fingerprint == load(photos).fingerprint
 
 
-def test_a_zip_of_more_than_65535_entries(tmp_path: Path, picture: Picture, load: Load) -> None:
+def test_a_zip_of_more_than_65535_entries(tmp_path: Path, make_image: MakeImage, load: Load) -> None:
     with zipfile.ZipFile(tmp_path / "big.zip", "w") as archive:
         for i in range(65_540):
             archive.writestr(f"n/{i}.txt", b"")
         for i in range(2):
             file = io.BytesIO()
-            picture(i).save(file, "PNG")
+            make_image(i).save(file, "PNG")
             archive.writestr(f"z/{i}.png", file.getvalue())
     images = load(tmp_path / "big.zip")
     assert (len(images), len(images.findings.skipped)) == (2, 65_540)
 
 
-def test_what_is_wrong_with_a_zip_is_named(tmp_path: Path, picture: Picture, load: Load, photos: Path) -> None:
+def test_what_is_wrong_with_a_zip_is_named(tmp_path: Path, make_image: MakeImage, load: Load, photos: Path) -> None:
     path = tmp_path / "p.zip"
     good = (photos / "00.png").read_bytes()
     other = (photos / "01.png").read_bytes()
@@ -252,7 +258,7 @@ def test_npz_layouts(layout: str, rgb: np.ndarray, tmp_path: Path, load: Load) -
     expected = rgb[:, 1:11].transpose(0, 3, 1, 2)
     assert (images.images == (expected if images.channels == 3 else expected[:, :1])).all()
     assert images.channels == (1 if layout in ("NHW", "NHW1") else 3)
-    assert (images.classes, images.labels.tolist()) == (("3", "10"), [0, 0, 1, 1, 0, 0, 1])
+    assert (images.classes, numbers(images)) == (("3", "10"), [0, 0, 1, 1, 0, 0, 1])
     assert images.names[6] == "images[6]"
 
 
@@ -277,7 +283,9 @@ def test_arrays_that_cannot_be_used(rgb: np.ndarray, tmp_path: Path, load: Load)
     np.savez(path, images=rgb / 255)
     assert "is float64, not uint8 from 0 to 255: save (x * 255).round().astype('uint8')" in refused(load, path)
     np.savez(path, images=rgb[0])
-    assert "holds no usable image (images[0]: too small: 3 x 10 px" in refused(load, path)  # one picture is no set
+    assert "holds no usable image (images[0]: too small: 3 x 10 px" in refused(
+        load, path
+    )  # one image is not an array of images
     np.savez(path, images=rgb, labels=np.arange(6))
     assert "labels of" in refused(load, path)
     np.savez(path, images=rgb[..., :2])
@@ -309,7 +317,7 @@ def test_mnist_files(zipped: bool, tmp_path: Path, load: Load) -> None:
     for source in (tmp_path / "MNIST", folder / f"train-images-idx3-ubyte{end}"):
         images = load(source)
         assert (images.images[:, 0] == pixels).all()
-        assert images.labels.tolist() == list(range(9))
+        assert numbers(images) == list(range(9))
     assert load(folder / f"t10k-images-idx3-ubyte{end}").labels is None
     (folder / f"t10k-images-idx3-ubyte{end}").write_bytes(pack(idx(pixels)[:-1]))
     assert "is cut short: its header promises 9" in refused(load, folder / f"t10k-images-idx3-ubyte{end}")
@@ -325,7 +333,7 @@ def test_cifar_files(tmp_path: Path, load: Load) -> None:
     (tmp_path / "batches.meta.txt").write_text("airplane\nautomobile\nbird\n")
     images = load(tmp_path)
     assert (images.images == records[:, 1:].reshape(6, 3, 32, 32)).all()
-    assert (images.classes, images.labels.tolist()) == (("airplane", "automobile", "bird"), [0, 1, 2, 0, 1, 2])
+    assert (images.classes, numbers(images)) == (("airplane", "automobile", "bird"), [0, 1, 2, 0, 1, 2])
     (tmp_path / "test_batch.bin").write_bytes(b"x" * 100)
     assert "its length is not a multiple of 3,073 bytes" in refused(load, tmp_path / "test_batch.bin")
 
@@ -338,7 +346,7 @@ def test_stl_files(tmp_path: Path, load: Load) -> None:
     (tmp_path / "class_names.txt").write_text("airplane\nbird\n")
     images = load(tmp_path)
     assert (images.images == pixels.transpose(0, 1, 3, 2)).all()
-    assert (images.classes, images.labels.tolist()) == (("airplane", "bird"), [1, 0, 1])
+    assert (images.classes, numbers(images)) == (("airplane", "bird"), [1, 0, 1])
     assert load(tmp_path / "unlabeled_X.bin").labels is None
 
 
@@ -359,10 +367,10 @@ def test_paths_that_are_not_there(tmp_path: Path, photos: Path, load: Load, monk
 
 
 def test_a_folder_named_like_a_bundled_set(
-    tmp_path: Path, picture: Picture, load: Load, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_image: MakeImage, load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    fill(tmp_path / "digits", picture, "a.png", "b.png")
+    fill(tmp_path / "digits", make_image, "a.png", "b.png")
     assert len(load("./digits")) == len(load(Path("digits"))) == 2
     assert len(load("digits")) == 5000
 
@@ -383,8 +391,8 @@ def test_a_file_that_is_no_set(photos: Path, load: Load) -> None:
     assert "00.png is none of the files that can be read" in refused(load, photos / "00.png")
 
 
-def test_folders_deeper_than_pythons_stack(tmp_path: Path, picture: Picture, load: Load) -> None:
-    fill(tmp_path / "s", picture, "b.png", "c.png")
+def test_folders_deeper_than_pythons_stack(tmp_path: Path, make_image: MakeImage, load: Load) -> None:
+    fill(tmp_path / "s", make_image, "b.png", "c.png")
     deep = str(tmp_path / "s")
     for _ in range(1200):
         deep += "/d"

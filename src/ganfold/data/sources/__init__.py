@@ -1,1 +1,1 @@
-"""The kinds of sources that images come from, and how one image of them is decoded."""
+"""The sources that images come from, and how one of their images is decoded."""

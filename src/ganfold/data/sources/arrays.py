@@ -1,4 +1,4 @@
-"""Sets that are arrays: npz, npy, MNIST's IDX, CIFAR-10's and STL-10's binary files."""
+"""Sources that are arrays: npz, npy, MNIST's IDX, and the binary files of CIFAR-10 and STL-10."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
@@ -25,7 +25,7 @@ IDX = re.compile(r"images[-.]idx3[-.]ubyte(\.gz)?$")
 
 
 def npz(path: Path) -> Source:
-    """The images of an `.npz`, unpacked to the scratch folder as a plain file, so that RAM stays free."""
+    """The images of an `.npz`. They are unpacked to the scratch folder, not to memory."""
 
     def listing(scratch: Path) -> Listing:
         with _readable(path), zipfile.ZipFile(path) as archive:
@@ -40,21 +40,21 @@ def npz(path: Path) -> Source:
                 raise GanfoldError(f"{path} has no array named images or x; it holds {held}")
             with archive.open(members[chosen]) as packed, open(scratch / "images.npy", "wb") as out:
                 shutil.copyfileobj(packed, out, 2**20)
-        found = _array(scratch / "images.npy", f"the array {chosen} of {path}", scratch)
+        listed = _array(scratch / "images.npy", f"the array {chosen} of {path}", scratch)
         with _readable(path), np.load(path, allow_pickle=False) as arrays:
-            if named := _pick(shapes, LABELS):
-                _no_objects(shapes[named][1], f"{named} of {path}")
+            if labels := _pick(shapes, LABELS):
+                _no_objects(shapes[labels][1], f"{labels} of {path}")
                 names = _pick(shapes, CLASSES)
-                found.labels, found.classes = _labels(arrays[named], len(found.names), f"{named} of {path}")
-                if names and all(name.isdigit() and int(name) < len(arrays[names]) for name in found.classes):
-                    found.classes = tuple(str(arrays[names][int(name)]) for name in found.classes)
-        return found
+                listed.labels, listed.classes = _labels(arrays[labels], len(listed.names), f"{labels} of {path}")
+                if names and all(name.isdigit() and int(name) < len(arrays[names]) for name in listed.classes):
+                    listed.classes = tuple(str(arrays[names][int(name)]) for name in listed.classes)
+        return listed
 
     return Source(key_of("npz", path.resolve(), states([path])), listing)
 
 
 def npy(path: Path) -> Source:
-    """The images of an `.npy`, read where they are."""
+    """The images of an `.npy`, read where the file lies."""
     return Source(
         key_of("npy", path.resolve(), states([path])),
         lambda scratch: _array(path.resolve(), str(path), scratch),
@@ -73,17 +73,20 @@ def _no_objects(dtype: np.dtype[Any], what: str) -> None:
         raise GanfoldError(f"{what} holds pickled Python objects, which could run code: save it as plain numbers")
 
 
-def _pick(held: dict[str, Any], wanted: Sequence[str]) -> str | None:
-    lower = {key.lower(): key for key in held}
-    return next((lower[key] for key in wanted if key in lower), None)
+def _pick(keys: Iterable[str], candidates: Sequence[str]) -> str | None:
+    """The first candidate that is a key in any case, as the key is written."""
+    lower = {key.lower(): key for key in keys}
+    return next((lower[name] for name in candidates if name in lower), None)
 
 
-def _only(keys: Iterator[str]) -> str | None:
-    each = list(keys)
-    return each[0] if len(each) == 1 else None
+def _only(keys: Iterable[str]) -> str | None:
+    """The key if there is exactly one."""
+    every = list(keys)
+    return every[0] if len(every) == 1 else None
 
 
 def _array(path: Path, what: str, scratch: Path) -> Listing:
+    """The images of an `.npy` file; `what` names it in errors."""
     with _readable(what), open(path, "rb") as file:
         shape, dtype, fortran = _header(file)
         offset = file.tell()
@@ -103,11 +106,11 @@ def _array(path: Path, what: str, scratch: Path) -> Listing:
         raise GanfoldError(f"{what} has the shape {shape}; (N, H, W), (N, H, W, C) or (N, C, H, W) is wanted")
     if path.stat().st_size - offset < np.prod(shape, dtype=np.int64):
         raise GanfoldError(f"{what} is cut short: it holds less than its shape {shape} says")
-    if fortran:  # column by column: laid out row by row once
-        turned = np.lib.format.open_memmap(scratch / "turned.npy", "w+", np.uint8, shape)
-        turned[:] = np.load(path, mmap_mode="r", allow_pickle=False)
-        turned.flush()
-        return _array(scratch / "turned.npy", what, scratch)
+    if fortran:  # stored column by column: write it once row by row
+        in_rows = np.lib.format.open_memmap(scratch / "in_rows.npy", "w+", np.uint8, shape)
+        in_rows[:] = np.load(path, mmap_mode="r", allow_pickle=False)
+        in_rows.flush()
+        return _array(scratch / "in_rows.npy", what, scratch)
     stride = int(np.prod(shape[1:]))
     return _listed(Records(((path, offset, shape[0]),), stride, shape[1:], axes))
 
@@ -126,7 +129,7 @@ def _labels(values: np.ndarray, count: int, what: str) -> tuple[np.ndarray, tupl
 
 
 def idx(path: Path) -> Source:
-    """MNIST's own format: an IDX file of images, plain or gzipped, with its labels beside it."""
+    """MNIST's format: an IDX file of images, plain or gzipped, with the file of its labels beside it."""
     beside = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
     stem = beside.name.removesuffix(".gz")
     near = (beside.with_name(stem), beside.with_name(stem + ".gz"))
@@ -134,17 +137,17 @@ def idx(path: Path) -> Source:
 
     def listing(scratch: Path) -> Listing:
         content, (count, height, width) = _idx(path, 3, scratch / "images")
-        found = _listed(Records(((content.resolve(), 16, count),), height * width, (height, width), (0, 1)))
+        listed = _listed(Records(((content.resolve(), 16, count),), height * width, (height, width), (0, 1)))
         if labels:
             file, (many,) = _idx(labels, 1, scratch / "labels")
-            found.labels, found.classes = _labels(np.fromfile(file, np.uint8, many, offset=8), count, str(labels))
-        return found
+            listed.labels, listed.classes = _labels(np.fromfile(file, np.uint8, many, offset=8), count, str(labels))
+        return listed
 
     return Source(key_of("idx", path.resolve(), states([path, labels] if labels else [path])), listing)
 
 
 def _idx(path: Path, dimensions: int, scratch: Path) -> tuple[Path, tuple[int, ...]]:
-    """The plain file and the sizes that its header tells."""
+    """An IDX file that is not compressed, and the shape in its header; one in `.gz` is unpacked to `scratch`."""
     with _readable(path), _plain(path) as file:
         head = file.read(4 + 4 * dimensions)
         if head[:4] != bytes((0, 0, 8, dimensions)) or len(head) < 4 + 4 * dimensions:
@@ -169,41 +172,42 @@ def _plain(path: Path) -> BinaryIO:
 
 
 def cifar(paths: list[Path]) -> Source:
-    """CIFAR-10's binary batches: records of one label byte and 3 x 32 x 32 values."""
+    """CIFAR-10's binary batches: records of a label byte and 3 x 32 x 32 values."""
 
     def listing(scratch: Path) -> Listing:
         files = tuple((path.resolve(), 1, _records(path, 3073)) for path in paths)
-        found = _listed(Records(files, 3073, (3, 32, 32), (1, 2, 0)))
+        listed = _listed(Records(files, 3073, (3, 32, 32), (1, 2, 0)))
         labels = np.concatenate([np.memmap(path, np.uint8, "r")[::3073] for path in paths])
         meta = paths[0].with_name("batches.meta.txt")
         names = meta.read_text(errors="replace").split() if meta.is_file() else []
-        found.labels, found.classes = _labels(labels, len(labels), str(paths[0].parent))
-        if names and int(found.classes[-1]) < len(names):
-            found.classes = tuple(names[int(name)] for name in found.classes)
-        return found
+        listed.labels, listed.classes = _labels(labels, len(labels), str(paths[0].parent))
+        if names and int(listed.classes[-1]) < len(names):
+            listed.classes = tuple(names[int(name)] for name in listed.classes)
+        return listed
 
     return Source(key_of("cifar", paths[0].resolve(), states(paths)), listing)
 
 
 def stl(path: Path) -> Source:
-    """STL-10's `*_X.bin`: 3 x 96 x 96 values, column by column; labels from 1 in `*_y.bin` beside it."""
-    labels, names = path.with_name(path.name.replace("_X", "_y")), path.with_name("class_names.txt")
-    beside = [file for file in (labels, names) if file.is_file()]
+    """STL-10's `*_X.bin`: 3 x 96 x 96 values, column by column. Labels, from 1, are in `*_y.bin` beside it."""
+    labels, class_names = path.with_name(path.name.replace("_X", "_y")), path.with_name("class_names.txt")
+    beside = [file for file in (labels, class_names) if file.is_file()]
 
     def listing(scratch: Path) -> Listing:
         count = _records(path, 27648)
-        found = _listed(Records(((path.resolve(), 0, count),), 27648, (3, 96, 96), (2, 1, 0)))
+        listed = _listed(Records(((path.resolve(), 0, count),), 27648, (3, 96, 96), (2, 1, 0)))
         if labels.is_file():
-            found.labels, found.classes = _labels(np.fromfile(labels, np.uint8), count, str(labels))
-            called = names.read_text(errors="replace").split() if names.is_file() else []
-            if called and int(found.classes[-1]) <= len(called):
-                found.classes = tuple(called[int(name) - 1] for name in found.classes)
-        return found
+            listed.labels, listed.classes = _labels(np.fromfile(labels, np.uint8), count, str(labels))
+            names = class_names.read_text(errors="replace").split() if class_names.is_file() else []
+            if names and int(listed.classes[-1]) <= len(names):
+                listed.classes = tuple(names[int(name) - 1] for name in listed.classes)
+        return listed
 
     return Source(key_of("stl", path.resolve(), states([path, *beside])), listing)
 
 
 def _records(path: Path, size: int) -> int:
+    """How many records of `size` bytes the file holds."""
     count, rest = divmod(path.stat().st_size, size)
     if rest or not count:
         raise GanfoldError(f"{path} is damaged: its length is not a multiple of {size:,} bytes")
@@ -212,7 +216,7 @@ def _records(path: Path, size: int) -> int:
 
 @contextmanager
 def _readable(what: Path | str) -> Iterator[None]:
-    """Turn what NumPy, zipfile and gzip say about a damaged file into one sentence."""
+    """Turn what NumPy, zipfile and gzip raise on a damaged file into one sentence."""
     try:
         yield
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error) as error:

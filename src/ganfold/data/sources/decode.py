@@ -1,4 +1,4 @@
-"""One encoded picture or array -> 8-bit pixels of the wanted size, or the reason why not."""
+"""One encoded image or array becomes 8-bit pixels of the target shape, or the reason why it cannot."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 Fit = Literal["crop", "pad", "stretch"]
 Raw = Path | BinaryIO | np.ndarray
+"""The file of an encoded image, by its path or opened; or pixels, uint8 (H, W) or (H, W, C)."""
 
-SMALLEST = 8  # px on the shorter side: below it there is no picture to learn from
+SMALLEST = 8  # px on the shorter side: a smaller image shows nothing to learn
 
-# Everything a user may hold as pictures, and nothing that starts another program (EPS runs Ghostscript).
-# TGA comes last: it has no signature, so it is only guessed at.
+# All formats that users keep images in, except those that start another program (EPS runs Ghostscript).
+# TGA comes last: it has no signature, and Pillow only guesses it.
 _FORMATS = (
     *("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "ICNS", "PCX"),
     *("SGI", "QOI", "DDS", "XBM", "XPM", "MSP", "PSD", "SUN", "TGA"),
 )
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"II*\0", b"MM\0*", b"BM", b"\0\0\0\x0cjP")
 
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # or Python prints Pillow's warnings to stderr
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # without a handler Python prints warnings to stderr
 
 
 class Unusable(Exception):
-    """This picture cannot be used; the message says why."""
+    """This image cannot be used; the message says why."""
 
 
-class Seen(enum.IntFlag):
-    """What was met on the way, one bit each, so that a million pictures need a million small integers."""
+class Traits(enum.IntFlag):
+    """What the findings report of an image, one bit each: a million images then take a megabyte."""
 
     GREY = 1
     TURNED = 2
@@ -49,19 +50,19 @@ class Seen(enum.IntFlag):
 
 
 @dataclass(frozen=True)
-class Shape:
-    """What every picture is made into."""
+class TargetShape:
+    """What every image is made into."""
 
-    resolution: int
-    channels: int
+    resolution: int  # height and width in pixels
+    channels: int  # 1, 3 or 4
     fit: Fit
 
 
-def look(raw: Raw) -> tuple[int, int, Seen]:
-    """Width, height and what the header tells, without decoding.
+def look(raw: Raw) -> tuple[int, int, Traits]:
+    """Width, height and traits of an image, from its header alone.
 
     Raises:
-        Unusable: not an image, empty, unreadable, too small or too large.
+        Unusable: it is no image, empty, unreadable, too small or too large.
     """
     with _opened(raw) as image:
         width, height = image.size
@@ -70,11 +71,14 @@ def look(raw: Raw) -> tuple[int, int, Seen]:
         return width, height, _grey(image) | _frames(image)
 
 
-def convert(raw: Raw, shape: Shape) -> tuple[np.ndarray, bytes, Seen]:
-    """Pixels uint8 (C, H, W), the digest (16 bytes) of the upright picture at its own size, and what was met.
+def convert(raw: Raw, shape: TargetShape) -> tuple[np.ndarray, bytes, Traits]:
+    """Decode an image and bring it to the target shape.
+
+    Returns:
+        Pixels uint8 (C, H, W); the digest, 16 bytes, of the upright image at its own size; and the traits.
 
     Raises:
-        Unusable: truncated, damaged or unreadable.
+        Unusable: it is truncated, damaged or unreadable.
     """
     with _opened(raw) as image:
         try:
@@ -82,10 +86,10 @@ def convert(raw: Raw, shape: Shape) -> tuple[np.ndarray, bytes, Seen]:
         except Exception as error:
             raise _fault(error) from error
         try:
-            upright, seen = _plain(image)
+            upright, traits = _plain(image)
             digest = hashlib.blake2b(f"{upright.mode} {upright.size} ".encode(), digest_size=16)
             digest.update(upright.tobytes())
-            return _pixels(_fit(_channels(upright, shape.channels), shape)), digest.digest(), seen
+            return _pixels(_fitted(_with_channels(upright, shape.channels), shape)), digest.digest(), traits
         except Exception as error:
             raise _fault(error) from error
 
@@ -113,7 +117,7 @@ def _identified(file: BinaryIO) -> Image.Image:
         if length == 0 and isinstance(error, UnidentifiedImageError):
             raise Unusable("empty file") from error
         if start[:4] == b"RIFF" and int.from_bytes(start[4:8], "little") + 8 > length:
-            raise Unusable("truncated") from error  # Pillow only says that it cannot
+            raise Unusable("truncated") from error  # Pillow reports a cut WebP as unidentified
         if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"hevc", b"mif1"):
             raise Unusable("unreadable: HEIC; convert it to JPEG or PNG") from error
         known = start.startswith(_SIGNATURES) or start[4:8] == b"ftyp"
@@ -133,13 +137,14 @@ def _most_pixels() -> int:
 
 
 def _fault(error: Exception) -> Unusable:
+    """The reason in words for what Pillow raised."""
     if isinstance(error, Image.DecompressionBombError):
         return Unusable(f"decompression bomb: more than {_most_pixels():,} pixels")
     if isinstance(error, UnidentifiedImageError):
         return Unusable("damaged: it begins like an image but none can be read")
     if isinstance(error, OSError) and error.errno:
         return Unusable(f"unreadable: {_short(error)}")
-    # Strict on purpose: a cut picture decodes to a grey or black rest, which a generator would learn.
+    # Strict on purpose: the missing part of a cut image decodes to grey or black, which a generator would learn.
     if "truncated" in str(error).lower() or isinstance(error, EOFError):
         return Unusable("truncated")
     return Unusable(f"damaged: {_short(error)}")
@@ -150,55 +155,57 @@ def _short(error: Exception) -> str:
     return (text.splitlines() or [""])[0][:120] or type(error).__name__
 
 
-def _grey(image: Image.Image) -> Seen:
+def _grey(image: Image.Image) -> Traits:
+    """GREY where the header or the palette says that no pixel has a colour."""
     if image.mode == "P" and image.palette:
-        kind = image.palette.rawmode or image.palette.mode  # not getpalette(): that would decode the pixels
-        if kind not in ("RGB", "BGR", "RGBA", "RGBX", "BGRX"):
-            return Seen(0)
+        order = image.palette.rawmode or image.palette.mode  # getpalette() would decode the pixels
+        if order not in ("RGB", "BGR", "RGBA", "RGBX", "BGRX"):
+            return Traits(0)
         values = np.frombuffer(bytes(image.palette.palette), np.uint8)
-        colours = values[: len(values) // len(kind) * len(kind)].reshape(-1, len(kind))[:, :3]
-        return Seen.GREY if (colours == colours[:, :1]).all() else Seen(0)
-    return Seen.GREY if image.mode[0] in "1LIF" and image.mode != "LAB" else Seen(0)
+        colours = values[: len(values) // len(order) * len(order)].reshape(-1, len(order))[:, :3]
+        return Traits.GREY if (colours == colours[:, :1]).all() else Traits(0)
+    return Traits.GREY if image.mode[0] in "1LIF" and image.mode != "LAB" else Traits(0)
 
 
-def _frames(image: Image.Image) -> Seen:
+def _frames(image: Image.Image) -> Traits:
+    """FRAMES or PAGES where the file holds more than one image."""
     try:
         several = image.format != "MPO" and bool(getattr(image, "is_animated", False))
     except Exception:  # a damaged second frame does not spoil the first
-        return Seen(0)
-    return (Seen.PAGES if image.format == "TIFF" else Seen.FRAMES) if several else Seen(0)
+        return Traits(0)
+    return (Traits.PAGES if image.format == "TIFF" else Traits.FRAMES) if several else Traits(0)
 
 
-def _plain(image: Image.Image) -> tuple[Image.Image, Seen]:
-    """The upright picture as L, RGB, or, only if something shines through, LA or RGBA; 8 bits each."""
-    seen = Seen(0)
-    with suppress(Exception):  # a broken EXIF block says nothing about the pixels
+def _plain(image: Image.Image) -> tuple[Image.Image, Traits]:
+    """The upright image with 8 bits a value: L or RGB, or LA or RGBA if a pixel is transparent."""
+    traits = Traits(0)
+    with suppress(Exception):  # the pixels may be good even if the EXIF block is damaged
         turn = image.getexif().get(0x0112, 1)
         if turn in range(2, 9):
             image = ImageOps.exif_transpose(image)
-            seen |= Seen.TURNED
+            traits |= Traits.TURNED
     if image.mode == "CMYK":
-        seen |= Seen.CMYK
+        traits |= Traits.CMYK
     if image.mode[0] in "IF":
-        image, met = _eight_bits(image)
-        return image, seen | met
+        image, depth = _eight_bits(image)
+        return image, traits | depth
     grey = bool(_grey(image))
-    clear = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
-    if not clear:
-        return _as(image, "L" if grey else "RGB"), seen
+    has_alpha = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
+    if not has_alpha:
+        return _as(image, "L" if grey else "RGB"), traits
     if image.mode == "La":
         image = image.convert("LA")
     image = image.convert("RGBA")
     if image.getchannel("A").getextrema() == (255, 255):
-        return image.convert("L" if grey else "RGB"), seen
-    return image.convert("LA" if grey else "RGBA"), seen | Seen.TRANSPARENT
+        return image.convert("L" if grey else "RGB"), traits
+    return image.convert("LA" if grey else "RGBA"), traits | Traits.TRANSPARENT
 
 
-def _eight_bits(image: Image.Image) -> tuple[Image.Image, Seen]:
-    """Deep grey as 8 bits: by the range of the type where there is one, else by that of the values."""
+def _eight_bits(image: Image.Image) -> tuple[Image.Image, Traits]:
+    """Grey of more than 8 bits as 8 bits. The range is that of the type if it is known, or that of the values."""
     values = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=0, neginf=0)
     low, high = float(values.min()), float(values.max())
-    seen = Seen.DEEP
+    traits = Traits.DEEP
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         low, high = 0.0, 65535.0
     elif image.mode == "F" and low >= 0 and high <= 1:
@@ -208,11 +215,12 @@ def _eight_bits(image: Image.Image) -> tuple[Image.Image, Seen]:
     elif image.mode == "I" and low >= 0 and high <= 65535:
         low, high = 0.0, 65535.0
     else:
-        seen |= Seen.STRETCHED
-    return Image.fromarray(np.rint((values - low) * (255 / ((high - low) or 1))).astype(np.uint8)), seen
+        traits |= Traits.STRETCHED
+    return Image.fromarray(np.rint((values - low) * (255 / ((high - low) or 1))).astype(np.uint8)), traits
 
 
-def _channels(image: Image.Image, channels: int) -> Image.Image:
+def _with_channels(image: Image.Image, channels: int) -> Image.Image:
+    """The image as L, RGB or RGBA. Without an alpha channel, transparent parts become white."""
     if channels == 4:
         return image.convert("RGBA")
     if image.mode in ("LA", "RGBA"):
@@ -221,12 +229,15 @@ def _channels(image: Image.Image, channels: int) -> Image.Image:
 
 
 def _as(image: Image.Image, mode: str) -> Image.Image:
-    return image if image.mode == mode else image.convert(mode)  # convert() copies even then
+    return image if image.mode == mode else image.convert(mode)  # convert() copies even to the same mode
 
 
-def _fit(image: Image.Image, shape: Shape) -> Image.Image:
-    """Lanczos widens its support when it shrinks, so it is antialiased, and it is what the sets behind GAN
-    papers were made with; Pillow premultiplies alpha by itself, so hidden colours do not bleed in."""
+def _fitted(image: Image.Image, shape: TargetShape) -> Image.Image:
+    """The image at the target size.
+
+    The filter is Lanczos, as for most data sets of GAN papers. It widens its support when it shrinks an image, which
+    prevents aliasing. Pillow premultiplies alpha, which keeps the colours of transparent pixels from bleeding in.
+    """
     size = shape.resolution
     width, height = image.size
     if (width, height) == (size, size):
@@ -243,7 +254,7 @@ def _fit(image: Image.Image, shape: Shape) -> Image.Image:
     image = image.resize(target, Image.Resampling.LANCZOS, box, reducing_gap=3.0)
     if target == (size, size):
         return image
-    canvas = Image.new(image.mode, (size, size))  # black, or clear where there is alpha
+    canvas = Image.new(image.mode, (size, size))  # black, or transparent if there is an alpha channel
     canvas.paste(image, ((size - target[0]) // 2, (size - target[1]) // 2))
     return canvas
 

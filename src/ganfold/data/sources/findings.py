@@ -1,55 +1,50 @@
-"""What was found in a source, what is used of it, and what is wrong with which file."""
+"""The data doctor's findings: what a source holds, what is used of it, and what is wrong with which file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-FEW = 500  # images: below it a GAN memorises more than it learns, and nothing is held out
-IMBALANCE = 10  # times: the largest class against the smallest
-NAMED = 20  # files at most on the console; the JSON names all
-CLASSES = 12  # classes at most on the console
+from ganfold.interface.result import Result
+
+FEW = 500  # images: with fewer a GAN mostly memorises, and none are held out
+IMBALANCE = 10  # the largest class may be this many times the smallest
+NAMED = 20  # files at most that `lines` names; the JSON file names all
+CLASSES = 12  # classes at most that `lines` names
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One file and what became of it; `why` reads "kind" or "kind: details"."""
+    """What became of one file; `why` reads "reason" or "reason: details"."""
 
     file: str
     why: str
 
 
-@dataclass
-class Findings:
-    """The data doctor's report; every field is plain JSON."""
+@dataclass(repr=False)
+class Findings(Result):
+    """The data doctor's report."""
 
     source: str
-    found: int = 0  # pictures (files or array rows) that were looked at
+    found: int = 0  # images (files or rows of an array) that were opened
     used: int = 0
     held_out: int = 0  # of the used ones
     skipped: list[Finding] = field(default_factory=list)
-    repaired: list[Finding] = field(default_factory=list)  # used, but not quite as they stand on disk
-    converted: dict[str, int] = field(default_factory=dict)  # how many were changed in which ordinary way
+    repaired: list[Finding] = field(default_factory=list)  # used, but not quite as they are on disk
+    converted: dict[str, int] = field(default_factory=dict)  # how many images were changed in which usual way
     classes: dict[str, int] = field(default_factory=dict)  # used images of each class
-    native: dict[str, int] = field(default_factory=dict)  # min, median, max of the shorter sides, in px
+    native: dict[str, int] = field(default_factory=dict)  # min, median and max of the shorter sides, in px
     resolution: int = 0
     channels: int = 0
     choice: str = ""  # why this resolution and these channels
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Findings:
-        """What `to_json` gave, back again."""
-        lists = {key: [Finding(**f) for f in content[key]] for key in ("skipped", "repaired")}
-        return cls(**{**content, **lists})
+    contact_sheet: Path | None = field(default=None, compare=False)  # the image of some of them, if one was written
 
     def lines(self) -> list[str]:
-        """Plain sentences for the console."""
+        """Plain sentences for a terminal."""
         held = f", {self.held_out:,} of them held out of training" if self.held_out else ""
         lines = [f"{self.source}: {counted(self.found)} found, {self.used:,} used{held}.", f"{self.choice}."]
         if self.native and self.native["min"] != self.native["max"]:
@@ -63,7 +58,24 @@ class Findings:
         lines += [f"{count:,} {what}." for what, count in self.converted.items()]
         lines += self.notes
         lines += _grouped("Skipped", self.skipped) + _grouped("Repaired", self.repaired)
-        return lines + [f"Warning: {warning}." for warning in self.warnings]
+        lines += [f"Warning: {warning}." for warning in self.warnings]
+        return lines + ([f"A picture of some of them: {self.contact_sheet}"] if self.contact_sheet else [])
+
+    def image_files(self) -> list[Path]:
+        """The contact sheet, if one was written."""
+        return [self.contact_sheet] if self.contact_sheet else []
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields but the contact sheet: the content of `data.json`."""
+        content = super().to_dict()
+        del content["contact_sheet"]
+        return content
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Findings:
+        """The findings whose `to_dict` this is."""
+        lists = {key: [Finding(**finding) for finding in content[key]] for key in ("skipped", "repaired")}
+        return cls(**{**content, **lists})
 
     def warn(self) -> None:
         """Add the warnings that follow from the counts."""
@@ -80,6 +92,7 @@ class Findings:
 
 
 def counted(count: int, what: str = "image") -> str:
+    """A number and its noun: "1 image", "1,500 images"."""
     return f"{count:,} {what}{'s' * (count != 1)}"
 
 
@@ -89,19 +102,19 @@ def shown(name: str) -> str:
 
 
 def _grouped(what: str, findings: list[Finding]) -> list[str]:
-    """Rare reasons first, each with its files, so that a flood of one kind does not hide the others."""
-    kinds: dict[str, list[Finding]] = {}
+    """The findings by reason, rare reasons first. Each reason names some files, even beside a very frequent one."""
+    groups: dict[str, list[Finding]] = {}
     for finding in findings:
-        kinds.setdefault(finding.why.partition(":")[0], []).append(finding)
+        groups.setdefault(finding.why.partition(":")[0], []).append(finding)
     lines = [f"{what} {len(findings):,}:"] if findings else []
-    return lines + list(_named(sorted(kinds.items(), key=lambda item: len(item[1]))))
+    return lines + list(_named(sorted(groups.items(), key=lambda item: len(item[1]))))
 
 
-def _named(kinds: list[tuple[str, list[Finding]]]) -> Iterator[str]:
+def _named(groups: list[tuple[str, list[Finding]]]) -> Iterator[str]:
     left = NAMED
-    for place, (kind, findings) in enumerate(kinds):
-        share = max(1, left // (len(kinds) - place))  # what one kind does not need, the next may name
+    for place, (reason, findings) in enumerate(groups):
+        share = max(1, left // (len(groups) - place))  # a group leaves what it does not need to the next
         left -= min(share, len(findings))
         names = [f.file + (f" ({f.why.partition(': ')[2]})" if ": " in f.why else "") for f in findings[:share]]
         more = f", and {len(findings) - share:,} more in data.json" if len(findings) > share else ""
-        yield f"  {kind}: {', '.join(names)}{more}"
+        yield f"  {reason}: {', '.join(names)}{more}"

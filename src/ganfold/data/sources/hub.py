@@ -1,4 +1,4 @@
-"""Parquet files, webdataset tars and sets of the Hugging Face hub, read by its own library `datasets`."""
+"""Parquet files, webdataset tars and sets of the Hugging Face hub, read by the library `datasets`."""
 
 from __future__ import annotations
 
@@ -20,18 +20,24 @@ LABELS = ("label", "labels", "cls", "class", "fine_label", "target")
 
 def files(kind: str, paths: list[Path]) -> Source:
     """Parquet files (`kind` "parquet") or tars ("webdataset"), read in order as one set."""
-    where = paths[0] if len(paths) == 1 else paths[0].parent
-    given = [str(path.resolve()) for path in paths]
-    return Source(key_of(kind, where.resolve(), states(paths)), _listing(lambda d: _stream(d, kind, given), str(where)))
+    path = paths[0] if len(paths) == 1 else paths[0].parent
+    data_files = [str(file.resolve()) for file in paths]
+    return Source(
+        key_of(kind, path.resolve(), states(paths)),
+        _listing(lambda datasets: _stream(datasets, kind, data_files), str(path)),
+    )
 
 
 def hub(name: str) -> Source:
-    """A set of the hub: its part `train`, or the first. The key is the name, so a cached set needs no network."""
+    """The part `train` of a set of the hub, or its first part.
+
+    The key is made of the name alone: a set in the cache needs no network.
+    """
     return Source(key_of("hub", name), _listing(lambda datasets: _stream(datasets, name, None), name))
 
 
-def _stream(datasets: Any, name: str, given: list[str] | None) -> Any:
-    parts = datasets.load_dataset(name, data_files=given, streaming=True)
+def _stream(datasets: Any, name: str, data_files: list[str] | None) -> Any:
+    parts = datasets.load_dataset(name, data_files=data_files, streaming=True)
     return parts.get("train") or next(iter(parts.values()))
 
 
@@ -48,7 +54,7 @@ def _listing(stream: Callable[[Any], Any], source: str) -> Callable[[Path], List
             return _spool(datasets, stream(datasets), source, scratch)
         except (GanfoldError, MemoryError):
             raise
-        except Exception as error:  # anything from a missing network to a damaged file
+        except Exception as error:  # no network, a damaged file, ...
             first = (str(error).splitlines() or [type(error).__name__])[0]
             raise GanfoldError(f"cannot read {source} with Hugging Face datasets: {first}") from error
 
@@ -56,7 +62,7 @@ def _listing(stream: Callable[[Any], Any], source: str) -> Callable[[Path], List
 
 
 def _spool(datasets: Any, stream: Any, source: str, scratch: Path) -> Listing:
-    """Write the encoded images end to end into one file of `scratch`, the other columns as rows of JSON."""
+    """Write the encoded images end to end into one file of `scratch`, and the other columns as JSON into another."""
     features = stream.features or stream._resolve_features().features
     image = _column(features, IMAGES, datasets.Image)
     if image is None:
@@ -66,41 +72,46 @@ def _spool(datasets: Any, stream: Any, source: str, scratch: Path) -> Listing:
     table, places, labels, names = array("q"), array("q"), [], []
     with open(scratch / "images.bin", "wb") as images, open(scratch / "rows.bin", "wb") as rows:
         for number, row in enumerate(stream):
-            held = row.pop(image) or {}
-            content = held.get("bytes")
+            encoded = row.pop(image) or {}
+            content = encoded.get("bytes")
             if content is None:
-                content = Path(held["path"]).read_bytes() if held.get("path") else b""
+                content = Path(encoded["path"]).read_bytes() if encoded.get("path") else b""
             table.extend((images.tell(), len(content), len(content), -1, -1))
             images.write(content)
             names.append(f"{image}[{number}]")
             labels.append(row.pop(label) if label else None)
-            text = json.dumps(dict(_plain(row)), ensure_ascii=False).encode("utf-8", "replace")
+            text = json.dumps(dict(_serializable(row)), ensure_ascii=False).encode("utf-8", "replace")
             places.extend((rows.tell(), len(text)))
             rows.write(text)
     np.save(scratch / "table.npy", np.frombuffer(table, np.int64).reshape(-1, 5))
-    found = Listing(Packed(scratch / "images.bin", scratch / "table.npy"), names)
-    found.size = (scratch / "images.bin").stat().st_size
+    listed = Listing(Packed(scratch / "images.bin", scratch / "table.npy"), names)
+    listed.size = (scratch / "images.bin").stat().st_size
     if len(features) > 1 + (label is not None):
-        found.rows = (scratch / "rows.bin", np.frombuffer(places, np.int64).reshape(-1, 2))
+        listed.rows = (scratch / "rows.bin", np.frombuffer(places, np.int64).reshape(-1, 2))
     if label:
-        called = getattr(features[label], "names", None)
-        known = [v if v != -1 or not called else None for v in labels]  # -1 stands for "no label" in hidden test sets
-        found.labels, found.classes = classes_from(known)
-        if called and all(name.isdigit() and int(name) < len(called) for name in found.classes):
-            found.classes = tuple(str(called[int(name)]) for name in found.classes)
-        for place in np.flatnonzero(found.labels < 0).tolist():
-            found.skip(names[place], "no label")
-    return found
+        _label(listed, labels, getattr(features[label], "names", None))
+    return listed
+
+
+def _label(listing: Listing, values: list[Any], class_names: list[str] | None) -> None:
+    """Give the images their labels. Where classes have names, -1 means that an image has no label."""
+    known = [value if value != -1 or not class_names else None for value in values]
+    listing.labels, listing.classes = classes_from(known)
+    if class_names and all(name.isdigit() and int(name) < len(class_names) for name in listing.classes):
+        listing.classes = tuple(str(class_names[int(name)]) for name in listing.classes)
+    for place in np.flatnonzero(listing.labels < 0).tolist():
+        listing.skip(listing.names[place], "no label")
 
 
 def _column(features: Any, names: tuple[str, ...], kind: type) -> str | None:
+    """The best column: a usual name of the right type, then any of that type, then a usual name."""
     typed = [name for name, feature in features.items() if isinstance(feature, kind)]
     named = [name for name in names if name in features]
     return next(iter([name for name in named if name in typed] + typed + named), None)
 
 
-def _plain(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The columns that JSON can hold: pictures, sounds and raw bytes are left out."""
+def _serializable(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The columns that JSON can hold; images, sounds and raw bytes are left out."""
     for key, value in row.items():
         try:
             json.dumps(value)

@@ -1,4 +1,4 @@
-"""`metadata.csv` and `metadata.jsonl`, as Hugging Face's imagefolder reads them."""
+"""`metadata.csv` and `metadata.jsonl`, read like Hugging Face's `imagefolder`."""
 
 from __future__ import annotations
 
@@ -22,25 +22,30 @@ FILES = ("metadata.csv", "metadata.jsonl")
 
 
 def read_metadata(listing: Listing, files: Iterable[tuple[str, str, BinaryIO]], scratch: Path) -> None:
-    """Give the pictures of `listing` (names sorted) the rows of `files`: (name in the source, name for errors,
-    content). A column `label` gives the classes; the other columns are written to `scratch` as JSON rows.
+    """Add metadata to a listing: classes from the column `label`, and rows from the other columns.
+
+    Args:
+        listing: the images, sorted by name.
+        files: the metadata files: name in the source, name for errors, content.
+        scratch: the folder to write the rows to.
 
     Raises:
-        GanfoldError: a line that cannot be read, with its file and number.
+        GanfoldError: a line cannot be read; names its file and number.
     """
     names = listing.names
     places = np.zeros((len(names), 2), np.int64)
     labels = np.full(len(names), -1, np.int64)
     numbers: dict[str, int] = {}
-    strict = False  # pictures without a row are left out
+    strict = False  # leave out images without a row
     scopes = []
     with open(scratch / "rows.bin", "wb") as out:
         for name, title, content in files:
             folder = posixpath.dirname(name)
             scopes.append((folder + "/") if folder else "")
-            seen_files = False
+            has_match = False
             for line, row in _rows(name, title, content):
                 column = _file_column(row, f"{title}, line {line}")
+                # With labels, or with two files a row (such as image and mask), only images with a row are meant.
                 strict |= "label" in row or sum(key.endswith("file_name") for key in row) > 1
                 file = posixpath.normpath(posixpath.join(folder, str(row.pop(column))))
                 label = row.pop("label", None)
@@ -48,7 +53,7 @@ def read_metadata(listing: Listing, files: Iterable[tuple[str, str, BinaryIO]], 
                 if place == len(names) or names[place] != file:
                     listing.skip(file, f"no such file: named in {name}, line {line}")
                     continue
-                seen_files = True
+                has_match = True
                 if isinstance(label, (list, dict)):
                     raise GanfoldError(f"{title}, line {line}: a label must be a text or a number, not {label!r:.60}")
                 if label is not None and label != "":
@@ -56,26 +61,28 @@ def read_metadata(listing: Listing, files: Iterable[tuple[str, str, BinaryIO]], 
                 text = json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass")
                 places[place] = out.tell(), len(text)
                 out.write(text)
-            if not seen_files:
+            if not has_match:
                 listing.notes.append(f"No row of {title} names a file that is there.")
     _report_missing(listing, places[:, 1] > 0, labels >= 0, strict, bool(numbers), scopes)
     listing.rows = (scratch / "rows.bin", places)
     if numbers:
         listing.classes = sorted_classes(numbers)
-        order = np.array([listing.classes.index(name) for name in numbers] + [-1])  # the last serves label -1
+        order = np.array([listing.classes.index(name) for name in numbers] + [-1])  # index -1, no label, finds the last
         listing.labels = order[labels]
     elif strict:
         listing.labels = np.where(places[:, 1] > 0, 0, -1)
 
 
 def _report_missing(
-    listing: Listing, rows: np.ndarray, labelled: np.ndarray, strict: bool, classes: bool, scopes: list[str]
+    listing: Listing, has_row: np.ndarray, has_label: np.ndarray, strict: bool, classes: bool, scopes: list[str]
 ) -> None:
+    """Add the images without a row or a label to the findings; `scopes` are the folders of the metadata files."""
     if classes or strict:
-        for place in np.flatnonzero(~(labelled if classes else rows)).tolist():
-            listing.skip(listing.names[place], "no label in the metadata" if rows[place] else "no row in the metadata")
-    elif not rows.all():
-        outside = [listing.names[i] for i in np.flatnonzero(~rows).tolist()]
+        for place in np.flatnonzero(~(has_label if classes else has_row)).tolist():
+            why = "no label in the metadata" if has_row[place] else "no row in the metadata"
+            listing.skip(listing.names[place], why)
+    elif not has_row.all():
+        outside = [listing.names[i] for i in np.flatnonzero(~has_row).tolist()]
         bare = [name for name in outside if name.startswith(tuple(scopes))]
         if bare:
             listing.notes.append(
@@ -84,6 +91,7 @@ def _report_missing(
 
 
 def _file_column(row: dict[str, Any], where: str) -> str:
+    """The column with the name of the image; `where` names the line in errors."""
     columns = [key for key in row if key == "file_name"] or [key for key in row if key.endswith("_file_name")]
     if not columns or not isinstance(row[columns[0]], str) or not row[columns[0]]:
         raise GanfoldError(f"{where}: it needs a column file_name with the name of an image")
@@ -91,6 +99,7 @@ def _file_column(row: dict[str, Any], where: str) -> str:
 
 
 def _rows(name: str, title: str, content: BinaryIO) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a metadata file with their line numbers."""
     text = io.TextIOWrapper(content, encoding="utf-8-sig", newline="")
     line = 0
     try:
@@ -118,7 +127,7 @@ def _rows(name: str, title: str, content: BinaryIO) -> Iterator[tuple[int, dict[
 
 
 def _value(text: str) -> str | int | float | None:
-    """A field of a csv as the number it is, if nothing is lost by that (not 007)."""
+    """A field of a CSV file as a number if it is one and loses nothing: "007" stays text."""
     if not text:
         return None
     if re.fullmatch(r"-?(0|[1-9]\d{0,17})", text):

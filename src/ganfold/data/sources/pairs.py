@@ -1,4 +1,4 @@
-"""Pairs of pictures, as two sources of one order: what is made from, and what it should become."""
+"""Pairs of images, as two sources in one order: the inputs, and the targets to be made from them."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from ganfold.data.sources.source import Listing, Source
 from ganfold.errors import GanfoldError
 
 FOLDERS = (("a", "b"), ("input", "target"), ("inputs", "targets"), ("traina", "trainb"), ("x", "y"))
-"""Names, in small letters, of two folders of which the second is to be made from the first."""
+"""Names, in lower case, of the folder of inputs and the folder of targets."""
 
 
 @dataclass(frozen=True)
 class Half:
-    """The left or the right half of each picture of another reader."""
+    """The left or the right half of each image of another reader."""
 
     reader: Reader
     left: bool
 
     def read(self, index: int) -> Raw:
         raw = self.reader.read(index)
-        look(raw)  # says what is wrong, if anything
-        raw = self.reader.read(index)  # a stream has been read
+        look(raw)  # raises `Unusable` with the reason
+        raw = self.reader.read(index)  # `look` has used up an open file
         with Image.open(raw) if not isinstance(raw, np.ndarray) else Image.fromarray(raw) as image:
             upright = ImageOps.exif_transpose(image)
             if upright.mode not in ("L", "RGB", "RGBA"):
@@ -40,25 +40,33 @@ class Half:
 
 
 def halves(source: Source, name: str) -> tuple[Source, Source]:
-    """Inputs and targets of a source of pairs: two folders with equal names, or pictures that hold both side by side.
+    """The inputs and the targets of a source of pairs.
 
-    What cannot be used of it is skipped and named in both.
+    The source holds two folders of files with equal names, or images that show input and target side by side. What is
+    no pair is skipped, and named in the findings of both.
+
+    Args:
+        source: the pairs.
+        name: what the user calls the source, for the error.
+
+    Raises:
+        GanfoldError: when listed, if there is no pair.
     """
 
-    def of(part: int) -> Source:
+    def half(part: int) -> Source:
         def listing(scratch: Path) -> Listing:
-            found = source.list(scratch)
-            columns = _folders(found)
-            made = _side_by_side(found, part, name) if columns is None else _two_folders(found, part, *columns)
-            return replace(made, labels=None, classes=(), rows=None)
+            whole = source.list(scratch)
+            folders = _folders(whole)
+            pairs = _side_by_side(whole, part, name) if folders is None else _two_folders(whole, part, *folders)
+            return replace(pairs, labels=None, classes=(), rows=None)
 
         return Source(f"{source.key}-{('input', 'target')[part]}", listing)
 
-    return of(0), of(1)
+    return half(0), half(1)
 
 
 def _folders(listing: Listing) -> tuple[str, str] | None:
-    """The two folders, as written, whose names say that they hold pairs."""
+    """The folders of inputs and of targets, as they are written; None if there are none with such names."""
     tops = {PurePosixPath(name).parts[0] for name in listing.names if "/" in name}
     if len(tops) == 1:
         return None
@@ -70,6 +78,7 @@ def _folders(listing: Listing) -> tuple[str, str] | None:
 
 
 def _two_folders(listing: Listing, part: int, first: str, second: str) -> Listing:
+    """The inputs (`part` 0) or targets (1) of the pairs in two folders."""
     folders: list[dict[str, int]] = [{}, {}]  # name without folder and suffix -> place
     for place, name in enumerate(listing.names):
         top, _, rest = name.partition("/")
@@ -90,11 +99,12 @@ def _two_folders(listing: Listing, part: int, first: str, second: str) -> Listin
     if not kept:
         raise GanfoldError(f"{first} and {second} hold no pair: the files of a pair have equal names and sizes")
     indices = np.array([pair[part] for pair in kept])
-    names = [str(listing.names[pair[1]]) for pair in kept]  # both by the target's, so that the two can be joined
+    names = [str(listing.names[pair[1]]) for pair in kept]  # the target's name in both parts: `load_as` joins by it
     return replace(listing, reader=Chosen(listing.reader, indices), names=names)
 
 
 def _side_by_side(listing: Listing, part: int, source: str) -> Listing:
+    """The inputs (`part` 0, left) or targets (1, right) of images that hold both."""
     kept = []
     for place, name in enumerate(listing.names):
         size = _size(listing.reader, place)
@@ -112,7 +122,7 @@ def _side_by_side(listing: Listing, part: int, source: str) -> Listing:
 
 
 def _size(reader: Reader, place: int) -> tuple[int, int] | None:
-    """Width and height; None where it cannot be read, which preparing will say."""
+    """Width and height; None where the image cannot be read. `prepare` reports that."""
     try:
         width, height, _ = look(reader.read(place))
     except Unusable:

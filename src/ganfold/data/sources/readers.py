@@ -1,4 +1,4 @@
-"""Where picture `i` of a source lies. A reader travels to other processes, so it is small and opens files late."""
+"""How image `i` of a source is read. A reader is sent to other processes: it is small, and opens its files late."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ import numpy as np
 from ganfold.data.sources.decode import Raw, Unusable
 from ganfold.data.sources.strings import Strings
 
-LARGEST = 2**28  # bytes of one packed file: more is a bomb, not a picture
+LARGEST = 2**28  # bytes of one packed file: more is a decompression bomb, not an image
 
 
 class Reader(Protocol):
+    """Reads the images of a source by number. It must survive `pickle`."""
+
     def read(self, index: int) -> Raw:
-        """Picture `index`, encoded or as an array (H, W) or (H, W, C).
+        """Image `index`: the path of a file, an open file, or pixels uint8 (H, W) or (H, W, C).
 
         Raises:
-            Unusable: it cannot be had; OSErrors come from Pillow's own opening.
+            Unusable: the image cannot be read; says why.
         """
 
 
 @dataclass(frozen=True)
 class Files:
-    """Files below `root`, their names in the `Strings` at `names`."""
+    """Files below `root`. Their names are in the `Strings` at `names`."""
 
     root: Path
     names: Path
@@ -43,10 +45,10 @@ class Files:
 
 @dataclass(frozen=True)
 class Packed:
-    """Entries of one file (a zip, or encoded pictures end to end), found by a table.
+    """Entries of one file: a zip, or encoded images end to end. A table says where each entry lies.
 
-    Row of the table, int64: offset of the data or of the zip's local header, packed size, unpacked size,
-    method (-1 no header, 0 stored, 8 deflated), CRC-32 (-1: none).
+    The table is int64 (N, 5): offset of the data or of the zip's local header, packed size, unpacked size,
+    method (-1: no header, 0: stored, 8: deflated), CRC-32 (-1: unknown).
     """
 
     path: Path
@@ -56,7 +58,7 @@ class Packed:
     def _open(self) -> tuple[BinaryIO, np.ndarray]:
         return open(self.path, "rb"), np.asarray(np.load(self.table, mmap_mode="r"))  # np.memmap is slow to index
 
-    def read(self, index: int) -> Raw:
+    def read(self, index: int) -> BinaryIO:
         file, table = self._open
         start, packed, size, method, crc = table[index].tolist()
         if max(packed, size) > LARGEST:
@@ -71,7 +73,7 @@ class Packed:
         content = file.read(packed)
         if method == 8:
             try:
-                content = zlib.decompressobj(-15).decompress(content, size + 1)  # never more than it claims
+                content = zlib.decompressobj(-15).decompress(content, size + 1)  # one byte more shows a false size
             except zlib.error as error:
                 raise Unusable(f"damaged: {error}") from error
         if len(content) != size:
@@ -83,18 +85,18 @@ class Packed:
 
 @dataclass(frozen=True)
 class Records:
-    """Pictures as plain uint8 values: record `i` of the files, which lie one behind the other."""
+    """Images as plain uint8 values. The records of the first file come first, then those of the next."""
 
-    files: tuple[tuple[Path, int, int], ...]  # path, offset of the first picture's pixels, number of records
-    stride: int  # bytes from one picture to the next
+    files: tuple[tuple[Path, int, int], ...]  # path, offset of the first image's pixels, number of records
+    stride: int  # bytes from one image to the next
     shape: tuple[int, ...]  # of the values as stored
-    axes: tuple[int, ...]  # their order that gives (H, W) or (H, W, C)
+    axes: tuple[int, ...]  # the order of these axes that gives (H, W) or (H, W, C)
 
     @cached_property
     def _open(self) -> list[BinaryIO]:
         return [open(path, "rb") for path, _, _ in self.files]
 
-    def read(self, index: int) -> Raw:
+    def read(self, index: int) -> np.ndarray:
         which = 0
         while index >= self.files[which][2]:
             index -= self.files[which][2]
@@ -108,10 +110,10 @@ class Records:
 
 @dataclass(frozen=True)
 class Chosen:
-    """Some pictures of another reader."""
+    """Some images of another reader."""
 
     reader: Reader
-    indices: np.ndarray
+    indices: np.ndarray  # int64 (M,): the number that image i has for the other reader
 
     def read(self, index: int) -> Raw:
         return self.reader.read(int(self.indices[index]))

@@ -1,9 +1,7 @@
-"""The derived set `scenes`: the bundled avatars cut out and pasted somewhere on another plain ground, with captions."""
+"""The derived set `scenes`: the bundled avatars, cut out and pasted onto other plain grounds, with captions."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.resources
 import json
 from functools import cache
 from pathlib import Path
@@ -14,17 +12,19 @@ from PIL import Image
 
 from ganfold.data.sources import tree
 from ganfold.data.sources.readers import Records
-from ganfold.data.sources.source import Listing, Source
+from ganfold.data.sources.source import Listing, Source, bundled_file, key_of
 from ganfold.errors import GanfoldError
 
-SIDE = 64  # pixels of a scene, as of an avatar
-SIZES = (0.4, 0.95)  # share of the scene's side that the longer side of a figure takes
+VERSION = 1  # raise it when the code below draws other scenes: the cache then makes the set again
+SEED = 20161  # decides sizes, places and grounds
+SIDE = 64  # height and width of a scene in pixels, as of an avatar
+SIZES = (0.4, 0.95)  # the longer side of a figure, as a share of the scene's side
 STRETCH = 1.4  # a figure is made wider or narrower by up to this factor
-LEAK = 30  # where hair, skin or clothes are nearer than this to the ground that they were drawn on they cannot be cut
-CLEAR = 60  # least distance from a figure's colours to the ground that it is put on
-NEAR = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]  # steps to a pixel's neighbours and itself
-NOISE = 16  # distance from the ground's colour that WebP makes of it
-PARTS = ("hair", "skin", "clothes")  # of which the colours are named: attributes `hair_color` and so on
+LEAK = 30  # a part whose colour is nearer than this to the ground it was drawn on cannot be cut out
+CLEAR = 60  # least distance between a figure's colours and the ground that it is pasted on
+NEAR = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]  # steps to a pixel's neighbours and to itself
+NOISE = 16  # greatest distance from the ground's colour that WebP's compression causes
+PARTS = ("hair", "skin", "clothes")  # parts with named colours: the attributes `hair_color` and so on
 
 GROUNDS = [
     "b6e3f4", "ffd5dc", "d1d4f9", "ffdfbf", "c0aede", "bfe3c5", "e8e8e8", "e9c46a", "9db17c", "6fa8dc", "5f8f8a",
@@ -62,7 +62,7 @@ CLOTHES = {
     "white": "e8e9e6",
     "black": "151613",
 }
-CUT = {  # drawn form of the hair -> in words; what begins with "long" or "short" says so itself
+CUT = {  # the hair's form in words, by its name in the metadata
     "curlyHighTop": "curly", "curly": "curly", "sideShave": "half shaved", "shortComboverChops": "short",
     "shortCombover": "short", "shortHair": "short",
     "straightBun": "bun", "buzzcut": "short", "fade": "short", "pigtails": "pigtails", "bobCut": "bob",
@@ -72,7 +72,7 @@ CUT = {  # drawn form of the hair -> in words; what begins with "long" or "short
     "shavedHead": "shaved", "braids": "braids", "bangs": "long", "straightHair": "long",
     "halfShavedHead": "half shaved", "bowlCutHair": "bowl cut",
 }  # fmt: skip
-NOUNS = ("bun", "pigtails", "bob", "mohawk", "braids", "cut")  # these stand without the word "hair"
+NOUNS = ("bun", "pigtails", "bob", "mohawk", "braids", "cut")  # a text does not add "hair" to these
 MOUTH = {
     "smile": "smiling", "bigSmile": "smiling", "laugh": "smiling", "gapSmile": "smiling", "openedSmile": "smiling",
     "teethSmile": "smiling", "braces": "smiling", "awkwardSmile": "smiling", "smirk": "smiling", "kawaii": "smiling",
@@ -86,40 +86,41 @@ WORN = {
 
 
 def scenes() -> Source:
-    """6,000 avatars less those that cannot be told from their ground: 64 px, always the same."""
-    path = Path(str(importlib.resources.files("ganfold.data") / "bundled" / "avatars.zip"))
-    digest = hashlib.sha256(Path(__file__).read_bytes())  # another way to make them makes another set
-    digest.update(str(path.stat().st_size).encode())
-    return Source(f"scenes-{digest.hexdigest()}", lambda scratch: derive(path, scratch))
+    """A scene of 64 px for each of the 6,000 avatars that can be cut out. The scenes are always the same."""
+    path = bundled_file("avatars.zip")
+    drawing = (VERSION, SEED, SIDE, SIZES, STRETCH, LEAK, CLEAR, NEAR, NOISE, GROUNDS)
+    words = (PARTS, HAIR, SKIN, CLOTHES, CUT, NOUNS, MOUTH, WORN)
+    key = key_of("scenes", path.name, path.stat().st_size, drawing, words)
+    return Source(key, lambda scratch: derive(path, scratch))
 
 
 def derive(path: Path, scratch: Path) -> Listing:
     """The scenes of a zip of avatars, with their metadata."""
-    """The scenes of a zip of avatars, with their metadata."""
     avatars = tree.zipped(path).list(scratch)
     if avatars.rows is None:
         raise GanfoldError(f"{path} has no metadata: install ganfold again")
-    random = np.random.default_rng(20161)
-    names, places, offset = [], [], 0
+    random = np.random.default_rng(SEED)
+    names, row_places, offset = [], [], 0
     texts = avatars.rows[0].read_bytes()
-    with open(scratch / "scenes.bin", "wb") as pictures, open(scratch / "scenes.json", "wb") as rows:
+    with open(scratch / "scenes.bin", "wb") as images, open(scratch / "scenes.json", "wb") as rows:
         for number, name in enumerate(avatars.names):
             start, length = avatars.rows[1][number]
-            drawn = json.loads(texts[start : start + length])
-            if is_lost(drawn):
+            metadata = json.loads(texts[start : start + length])
+            if is_lost(metadata):
                 continue
-            with Image.open(avatars.reader.read(number)) as picture:  # type: ignore[arg-type]
-                figure = cut_out(np.asarray(picture.convert("RGB")), _rgb(drawn["primaryBackgroundColor"]))
-            image, where = paste(figure, drawn, random)
-            pictures.write(image.tobytes())
-            row = json.dumps(attributes(drawn) | where).encode()
+            with Image.open(avatars.reader.read(number)) as avatar:  # type: ignore[arg-type]
+                figure = cut_out(np.asarray(avatar.convert("RGB")), _rgb(metadata["primaryBackgroundColor"]))
+            scene, places = paste(figure, metadata, random)
+            images.write(scene.tobytes())
+            row = json.dumps(attributes(metadata) | places).encode()
             rows.write(row)
             names.append(str(name))
-            places.append((offset, len(row)))
+            row_places.append((offset, len(row)))
             offset += len(row)
     shape = (SIDE, SIDE, 3)
     reader = Records(((scratch / "scenes.bin", 0, len(names)),), SIDE * SIDE * 3, shape, (0, 1, 2))
-    listing = Listing(reader, names, rows=(scratch / "scenes.json", np.array(places)), size=len(names) * SIDE**2 * 3)
+    size = len(names) * SIDE**2 * 3
+    listing = Listing(reader, names, rows=(scratch / "scenes.json", np.array(row_places)), size=size)
     listing.notes.append(
         f"Derived from avatars: {len(names):,} of {len(avatars.names):,}; of the others the hair, skin or clothes "
         "are too near in colour to their ground to be cut out."
@@ -127,63 +128,76 @@ def derive(path: Path, scratch: Path) -> Listing:
     return listing
 
 
-def colours(drawn: dict[str, Any]) -> dict[str, str]:
-    """The colours, as six hexadecimal digits, of the parts of an avatar that can be seen."""
-    worn = drawn.get("clothingColor", drawn.get("clothesColor"))
-    found = {"hair": drawn.get("hairColor"), "skin": drawn["skinColor"], "clothes": worn}
-    if drawn["hair"] == "bald":
-        del found["hair"]
-    return {part: colour.lstrip("#").lower() for part, colour in found.items() if colour}
+def colours(metadata: dict[str, Any]) -> dict[str, str]:
+    """The colours of an avatar's visible parts, as six hexadecimal digits."""
+    clothes = metadata.get("clothingColor", metadata.get("clothesColor"))
+    by_part = {"hair": metadata.get("hairColor"), "skin": metadata["skinColor"], "clothes": clothes}
+    if metadata["hair"] == "bald":
+        del by_part["hair"]
+    return {part: colour.lstrip("#").lower() for part, colour in by_part.items() if colour}
 
 
-def is_lost(drawn: dict[str, Any]) -> bool:
-    """Whether a part has nearly the ground's colour and no outline (as `adventurer`, known by its `base`, has)."""
-    ground = drawn["primaryBackgroundColor"]
-    return "base" not in drawn and any(_distance(colour, ground) < LEAK for colour in colours(drawn).values())
+def is_lost(metadata: dict[str, Any]) -> bool:
+    """Whether a part cannot be told from the ground: nearly the same colour, and no outline.
+
+    Only the avatars of the style `adventurer` have outlines; only their metadata have a `base`.
+    """
+    ground = metadata["primaryBackgroundColor"]
+    return "base" not in metadata and any(_distance(colour, ground) < LEAK for colour in colours(metadata).values())
 
 
-def attributes(drawn: dict[str, Any]) -> dict[str, Any]:
-    """What is said of an avatar: `text`, and the names of its colours one by one."""
+def attributes(metadata: dict[str, Any]) -> dict[str, Any]:
+    """An avatar's caption as `text`, and the names of its colours."""
     tables = dict(zip(PARTS, (HAIR, SKIN, CLOTHES), strict=True))
-    named = {part: _named(tables[part], colour) for part, colour in colours(drawn).items()}
-    kinds = [drawn[key] for key in ("accessories", "eyes") if drawn.get(key) in WORN]
-    worn = ["glasses" if "glasses" in drawn else "", "earrings" if "earrings" in drawn else ""]
-    worn += [WORN[kind] for kind in kinds]
-    beard = drawn.get("beard", drawn.get("facialHair", ""))
-    if beard or drawn.get("features") == "mustache":
-        worn.append("moustache" if beard in ("", "moustacheTwirl", "walrus") else "beard")
-    if drawn.get("accessories") != "faceMask":
-        worn.append(MOUTH.get(drawn["mouth"], ""))
-    said = [_hair(drawn, named.get("hair", "")), f"{named['skin']} skin", *filter(None, worn)]
+    named = {part: _named(tables[part], colour) for part, colour in colours(metadata).items()}
+    kinds = [metadata[key] for key in ("accessories", "eyes") if metadata.get(key) in WORN]
+    features = ["glasses" if "glasses" in metadata else "", "earrings" if "earrings" in metadata else ""]
+    features += [WORN[kind] for kind in kinds]
+    beard = metadata.get("beard", metadata.get("facialHair", ""))
+    if beard or metadata.get("features") == "mustache":
+        features.append("moustache" if beard in ("", "moustacheTwirl", "walrus") else "beard")
+    if metadata.get("accessories") != "faceMask":
+        features.append(MOUTH.get(metadata["mouth"], ""))
+    phrases = [_hair(metadata, named.get("hair", "")), f"{named['skin']} skin", *filter(None, features)]
     if "clothes" in named:
-        said.append(f"{named['clothes']} shirt")
-    return {"text": ", ".join(said)} | {f"{part}_color": name for part, name in named.items()}
+        phrases.append(f"{named['clothes']} shirt")
+    return {"text": ", ".join(phrases)} | {f"{part}_color": name for part, name in named.items()}
 
 
-def _hair(drawn: dict[str, Any], colour: str) -> str:
-    form = str(drawn["hair"])
+def _hair(metadata: dict[str, Any], colour: str) -> str:
+    form = str(metadata["hair"])
     if form == "bald":
         return "bald"
-    if form in ("cap", "beanie"):  # drawn in the colour of the hair
+    if form in ("cap", "beanie"):  # their colour is stored as that of the hair
         return f"{colour} {form}"
     cut = CUT.get(form, form.rstrip("0123456789"))
-    if "rearHair" in drawn:
+    if "rearHair" in metadata:
         return f"long {colour} hair" + (", bun" if cut == "bun" else "")
     return f"{colour} {cut}" if cut.endswith(NOUNS) else f"{cut} {colour} hair"
 
 
 def cut_out(image: np.ndarray, ground: np.ndarray) -> Image.Image:
-    """The figure of uint8 (H, W, 3) as RGBA, cropped to what is seen of it: all that the ground does not reach from
-    the border. Where a pixel holds some of both, it takes the colour of the neighbour least like the ground, and as
-    much of it as its own colour says."""
-    from scipy import ndimage  # not before it is needed: it is slow to import
+    """Cut a figure out of a plain ground.
+
+    The ground is all that is connected to the border in nearly the ground's colour. A pixel at the figure's edge mixes
+    both. It takes the colour of the neighbour least like the ground; its alpha is its own contrast divided by that
+    neighbour's.
+
+    Args:
+        image: uint8 (H, W, 3).
+        ground: the colour of the ground, (3,), 0 to 255.
+
+    Returns:
+        The figure as RGBA, cropped to its visible part.
+    """
+    from scipy import ndimage  # slow to import: only where it is used
 
     pixels = image.astype(np.float32)
     contrast = np.sqrt(((pixels - ground) ** 2).sum(2))
     plain, count = ndimage.label(contrast < NOISE)
     reached = np.zeros(count + 1, bool)
     reached[np.concatenate([plain[0], plain[-1], plain[:, 0], plain[:, -1]])] = True
-    reached[0] = False  # what is not plain
+    reached[0] = False  # label 0: pixels unlike the ground
     pieces, _ = ndimage.label(~reached[plain], np.ones((3, 3)))
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
@@ -200,14 +214,18 @@ def cut_out(image: np.ndarray, ground: np.ndarray) -> Image.Image:
 
 
 def paste(
-    figure: Image.Image, drawn: dict[str, Any], random: np.random.Generator
+    figure: Image.Image, metadata: dict[str, Any], random: np.random.Generator
 ) -> tuple[np.ndarray, dict[str, list[Any]]]:
-    """A scene, uint8 (SIDE, SIDE, 3), and the `box` and `keypoints` of the figure in it, as shares of the side."""
+    """Paste a figure at a random size and place on a random ground far from its colours.
+
+    Returns:
+        The scene, uint8 (SIDE, SIDE, 3), and the figure's `box` and `keypoints` as shares of the side.
+    """
     longer, aspect = random.uniform(*SIZES), figure.width / figure.height * STRETCH ** random.uniform(-1, 1)
     width, height = (max(4, round(SIDE * longer * share)) for share in (min(1.0, aspect), min(1.0, 1 / aspect)))
     figure = figure.resize((width, height), Image.Resampling.BICUBIC)
     left, top = (int(random.integers(0, SIDE - size + 1)) for size in (width, height))
-    parts = [*colours(drawn).values(), drawn["primaryBackgroundColor"]]
+    parts = [*colours(metadata).values(), metadata["primaryBackgroundColor"]]
     grounds = [ground for ground in GROUNDS if min(_distance(ground, part) for part in parts) >= CLEAR]
     ground = random.choice(grounds or GROUNDS[-3:])
     scene = Image.new("RGB", (SIDE, SIDE), tuple(_rgb(str(ground)).astype(int).tolist()))
@@ -215,14 +233,21 @@ def paste(
     return np.asarray(scene), _places(np.asarray(figure)[:, :, 3] >= 128, left, top)
 
 
-def _places(seen: np.ndarray, left: int, top: int) -> dict[str, list[Any]]:
-    """The box of what is seen of a figure whose corner is here; and its topmost, leftmost, rightmost and lowest
-    points, each in the middle of those pixels that are equally far out."""
-    rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
+def _places(visible: np.ndarray, left: int, top: int) -> dict[str, list[Any]]:
+    """The box and the keypoints of a figure.
+
+    The keypoints are its topmost, leftmost, rightmost and lowest point. Where several pixels are equally far out, the
+    point is their middle.
+
+    Args:
+        visible: which pixels of the figure are visible, bool (H, W).
+        left, top: the place of the figure's corner in the scene, in pixels.
+    """
+    rows, columns = np.flatnonzero(visible.any(1)), np.flatnonzero(visible.any(0))
     first, last, before, after = (int(n) for n in (rows[0], rows[-1], columns[0], columns[-1]))
-    middle = {y: float(np.flatnonzero(seen[y]).mean()) for y in (first, last)}
-    height = {x: float(np.flatnonzero(seen[:, x]).mean()) for x in (before, after)}
-    points = [(middle[first], first), (before, height[before]), (after, height[after]), (middle[last], last)]
+    x_at = {y: float(np.flatnonzero(visible[y]).mean()) for y in (first, last)}
+    y_at = {x: float(np.flatnonzero(visible[:, x]).mean()) for x in (before, after)}
+    points = [(x_at[first], first), (before, y_at[before]), (after, y_at[after]), (x_at[last], last)]
     box = [left + before, top + first, after + 1 - before, last + 1 - first]
     return {
         "box": [n / SIDE for n in box],
@@ -231,7 +256,7 @@ def _places(seen: np.ndarray, left: int, top: int) -> dict[str, list[Any]]:
 
 
 def _named(table: dict[str, str], colour: str) -> str:
-    return next(name for name, held in table.items() if colour in held)
+    return next(name for name, members in table.items() if colour in members)
 
 
 def _rgb(colour: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A long row of texts on disk: one UTF-8 file and the offsets into it, so that a million names cost no RAM."""
+"""Many texts on disk: one UTF-8 file and the offsets into it. A million names then take no memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def write_strings(path: Path, texts: Iterable[str]) -> None:
-    """Write `texts` as `path`.bin and their offsets as `path`.npy, one text in memory at a time."""
+    """Write `texts` as `path`.bin and their offsets as `path`.npy, a block of texts in memory at a time."""
     offsets = [np.zeros(1, np.int64)]
     with open(path.with_suffix(".bin"), "wb") as file:
         for block in _blocks(texts):
@@ -33,7 +33,11 @@ def _blocks(texts: Iterable[str], size: int = 4096) -> Iterator[list[str]]:
 
 
 class Strings(Sequence[str]):
-    """The texts that `write_strings` wrote, read one by one."""
+    """The texts that `write_strings` wrote. Each is read from disk when it is used.
+
+    Raises:
+        ValueError: the file is cut short.
+    """
 
     def __init__(self, path: Path) -> None:
         self._offsets = np.asarray(np.load(path.with_suffix(".npy"), mmap_mode="r"))  # np.memmap is slow to index
@@ -53,7 +57,7 @@ class Strings(Sequence[str]):
     def __getitem__(self, index: int | slice) -> str | list[str]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        place = range(len(self))[index]  # negative indices and the IndexError that ends iteration
+        place = range(len(self))[index]  # resolves negative indices, and raises the IndexError that ends iteration
         start, stop = self._offsets[place], self._offsets[place + 1]
         return self._bytes[start:stop].tobytes().decode("utf-8", "surrogateescape")
 

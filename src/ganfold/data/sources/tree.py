@@ -1,4 +1,4 @@
-"""Folders and zips: named picture files, with classes from sub-folders or metadata."""
+"""Folders and zips of image files, with classes from sub-folders or metadata."""
 
 from __future__ import annotations
 
@@ -17,59 +17,24 @@ import numpy as np
 from ganfold.data.sources.decode import Unusable
 from ganfold.data.sources.findings import Finding, counted, shown
 from ganfold.data.sources.metadata import FILES, read_metadata
-from ganfold.data.sources.readers import Files, Packed, Reader
+from ganfold.data.sources.readers import Files, Packed
 from ganfold.data.sources.source import Listing, Source, key_of, sorted_classes, states
 from ganfold.data.sources.strings import write_strings
 from ganfold.errors import GanfoldError
 
-# Any other suffix is named as not an image without being opened; a file without a suffix is tried.
+# Only files with one of these suffixes, or with none, are opened. The findings name the others.
 SUFFIXES = frozenset(
-    [
-        ".",
-        ".png",
-        ".apng",
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".webp",
-        ".gif",
-        ".bmp",
-        ".dib",
-        ".tif",
-        ".tiff",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".pfm",
-        ".tga",
-        ".avif",
-        ".jp2",
-        ".j2k",
-        ".jpx",
-        ".ico",
-        ".icns",
-        ".pcx",
-        ".sgi",
-        ".rgb",
-        ".qoi",
-        ".dds",
-        ".xbm",
-        ".xpm",
-        ".msp",
-        ".psd",
-        ".ras",
-        ".heic",
-        ".heif",
-        ".mpo",
-    ]
+    (
+        *("png", "apng", "jpg", "jpeg", "jpe", "jfif", "mpo", "webp", "gif", "bmp", "dib", "tif", "tiff", "avif"),
+        *("ppm", "pgm", "pbm", "pnm", "pfm", "tga", "jp2", "j2k", "jpx", "ico", "icns", "pcx", "sgi", "rgb", "qoi"),
+        *("dds", "xbm", "xpm", "msp", "psd", "ras", "heic", "heif", ""),
+    )
 )
-PARTS = frozenset(["train", "training", "test", "testing", "val", "valid", "validation", "dev"])
+PARTS = frozenset(("train", "training", "test", "testing", "val", "valid", "validation", "dev"))  # never classes
 
 
 def folder(path: Path) -> Source:
-    """A folder of pictures, with all folders below it."""
+    """The images of a folder and of all folders below it."""
     root = path.resolve()
     names: list[str] = []
     skipped: list[Finding] = []
@@ -80,19 +45,19 @@ def folder(path: Path) -> Source:
         size += state.st_size
 
     def listing(scratch: Path) -> Listing:
-        names.sort()  # whole names, so that metadata finds its pictures by bisection
-        pictures = _pictures(names, skipped)
-        write_strings(scratch / "names", pictures)
-        found = Listing(Files(root, scratch / "names"), pictures, size=size, skipped=skipped)
-        _classify(found)
-        _attach(found, names, str(path), lambda name: (root / name).open("rb"), scratch)
-        return found
+        names.sort()  # by whole name: `read_metadata` looks images up by bisection
+        images = _image_names(names, skipped)
+        write_strings(scratch / "names", images)
+        listed = Listing(Files(root, scratch / "names"), images, size=size, skipped=skipped)
+        _classify(listed)
+        _add_metadata(listed, names, str(path), lambda name: (root / name).open("rb"), scratch)
+        return listed
 
     return Source(key_of("folder", root, digest.hexdigest(), skipped), listing)
 
 
 def _walk(root: Path, skipped: list[Finding]) -> Iterator[tuple[str, os.stat_result]]:
-    """Every visible regular file below `root`, links followed, as (relative name, state)."""
+    """Every regular file below `root` that is not hidden, as (relative name, state). Links are followed."""
     start = os.stat(root)
     waiting: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ((start.st_dev, start.st_ino),))]
     while waiting:
@@ -130,27 +95,28 @@ def _link_fault(path: str, error: OSError) -> str:
 
 
 def is_hidden(part: str) -> bool:
-    """Whether a file or folder of this name is passed over in silence."""
+    """Whether a file or folder of this name is left out of images and findings alike."""
     return part.startswith(".") or part in ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 
-def _pictures(names: list[str], skipped: list[Finding]) -> list[str]:
-    """The names that may be pictures; the others, but metadata, are named in `skipped`."""
-    pictures = []
+def _image_names(names: list[str], skipped: list[Finding]) -> list[str]:
+    """The names that may be images. The others, except metadata, are added to `skipped`."""
+    images = []
     for name in names:
         base = name.rpartition("/")[2]
-        if "." + base.rpartition(".")[2].lower() * ("." in base) in SUFFIXES:
-            pictures.append(name)
+        suffix = base.rpartition(".")[2].lower() if "." in base else ""
+        if suffix in SUFFIXES:
+            images.append(name)
         elif base not in FILES:
             skipped.append(Finding(shown(name), "not an image by its suffix"))
-    return pictures
+    return images
 
 
 def _classify(listing: Listing) -> None:
-    """The first folder level that tells pictures apart gives the classes, unless pictures lie outside of it."""
+    """Take classes from the first level with several folders, unless there are images beside these folders."""
     parts = [PurePosixPath(name).parts for name in (listing.names[:1] + listing.names[-1:])]  # type: ignore[operator]
     depth = 0
-    if parts:  # names are sorted: what the first and the last have in common, all have
+    if parts:  # names are sorted: all share what the first and the last share
         folders = min(len(parts[0]), len(parts[-1])) - 1
         while depth < folders and parts[0][depth] == parts[-1][depth]:
             depth += 1
@@ -172,12 +138,15 @@ def _classify(listing: Listing) -> None:
 
 
 def _part(name: str, depth: int) -> str | None:
-    """The folder at `depth` above the file `name`, None where the file itself stands there."""
+    """The folder at `depth` in the path `name`; None where that part is the file itself."""
     parts = name.split("/", depth + 1)
     return parts[depth] if len(parts) > depth + 1 else None
 
 
-def _attach(listing: Listing, names: list[str], source: str, opened: Callable[[str], BinaryIO], scratch: Path) -> None:
+def _add_metadata(
+    listing: Listing, names: list[str], source: str, opened: Callable[[str], BinaryIO], scratch: Path
+) -> None:
+    """Read the metadata files among `names`, if there are any."""
     metadata = [name for name in names if name.rpartition("/")[2] in FILES]
     if metadata:
         contents = ((name, f"{source.rstrip('/')}/{name}", opened(name)) for name in metadata)
@@ -185,71 +154,71 @@ def _attach(listing: Listing, names: list[str], source: str, opened: Callable[[s
 
 
 def zipped(path: Path) -> Source:
-    """A zip of such a folder, read where it is."""
+    """The images of a zip, read without unpacking it to disk."""
 
     def listing(scratch: Path) -> Listing:
         skipped: list[Finding] = []
-        entries = []
-        table = array("q")
-        with open(path, "rb") as file:
-            for name, row in _entries(file, path):
-                parts = name.replace("\\", "/").split("/")
-                if any(is_hidden(part) for part in parts if part not in ("", ".", "..")) or name.endswith("/"):
-                    continue
-                if parts[0] == "" or ".." in parts or parts[0].endswith(":"):
-                    skipped.append(Finding(shown(name), "outside its folder: a zip entry must not lead out of it"))
-                elif row is None:
-                    skipped.append(Finding(shown(name), "encrypted: unpack it with its password first"))
-                elif row[3] not in (0, 8):
-                    skipped.append(Finding(shown(name), f"unreadable: zip compression method {row[3]}"))
-                else:
-                    entries.append("/".join(part for part in parts if part != "."))
-                    table.extend(row)
-        order = sorted(range(len(entries)), key=entries.__getitem__)
-        names = [entries[i] for i in order]
-        pictures = _pictures(names, skipped)
-        rows = np.frombuffer(table, np.int64).reshape(-1, 5)[order]
-        wanted = set(pictures) if len(pictures) < len(names) else None
-        np.save(scratch / "entries.npy", rows)
-        kept = rows if wanted is None else rows[[name in wanted for name in names]]
-        np.save(scratch / "table.npy", kept)
-        found = Listing(Packed(path.resolve(), scratch / "table.npy"), pictures, skipped=skipped)
-        found.size = int(kept[:, 1].sum())
-        _classify(found)
-        everything = Packed(path.resolve(), scratch / "entries.npy")
-        _attach(
-            found,
-            names,
-            str(path),
-            lambda name: _unzipped(everything, bisect_left(names, name), name, path),
-            scratch,
-        )
-        return found
+        names, table = _contents(path, skipped)
+        images = _image_names(names, skipped)
+        image_rows = table
+        if len(images) < len(names):
+            chosen = set(images)
+            image_rows = table[[name in chosen for name in names]]
+        np.save(scratch / "entries.npy", table)
+        np.save(scratch / "table.npy", image_rows)
+        listed = Listing(Packed(path.resolve(), scratch / "table.npy"), images, skipped=skipped)
+        listed.size = int(image_rows[:, 1].sum())
+        _classify(listed)
+        entries = Packed(path.resolve(), scratch / "entries.npy")
+
+        def opened(name: str) -> BinaryIO:
+            try:
+                return entries.read(bisect_left(names, name))
+            except Unusable as error:
+                raise GanfoldError(f"{path}/{name}: {error}") from error
+
+        _add_metadata(listed, names, str(path), opened, scratch)
+        return listed
 
     return Source(key_of("zip", path.resolve(), states([path])), listing)
 
 
-def _unzipped(reader: Reader, index: int, name: str, path: Path) -> BinaryIO:
-    try:
-        return reader.read(index)  # type: ignore[return-value]
-    except Unusable as error:
-        raise GanfoldError(f"{path}/{name}: {error}") from error
+def _contents(path: Path, skipped: list[Finding]) -> tuple[list[str], np.ndarray]:
+    """The usable entries of a zip, sorted: names, and int64 (N, 5) as `Packed` reads it. Others go to `skipped`."""
+    names: list[str] = []
+    rows = array("q")
+    with open(path, "rb") as file:
+        for name, row in _entries(file, path):
+            parts = name.replace("\\", "/").split("/")
+            if any(is_hidden(part) for part in parts if part not in ("", ".", "..")) or name.endswith("/"):
+                continue
+            if parts[0] == "" or ".." in parts or parts[0].endswith(":"):
+                skipped.append(Finding(shown(name), "outside its folder: a zip entry must not lead out of it"))
+            elif row is None:
+                skipped.append(Finding(shown(name), "encrypted: unpack it with its password first"))
+            elif row[3] not in (0, 8):
+                skipped.append(Finding(shown(name), f"unreadable: zip compression method {row[3]}"))
+            else:
+                names.append("/".join(part for part in parts if part != "."))
+                rows.extend(row)
+    order = sorted(range(len(names)), key=names.__getitem__)
+    return [names[i] for i in order], np.frombuffer(rows, np.int64).reshape(-1, 5)[order]
 
 
 def _entries(file: BinaryIO, path: Path) -> Iterator[tuple[str, tuple[int, int, int, int, int] | None]]:
-    """Name and row (see `Packed`) of each entry, None for an encrypted one.
+    """The name of each entry and its row for `Packed`; None for an encrypted entry.
 
-    `zipfile` would do, but its million ZipInfo objects take most of a gigabyte.
+    `zipfile` could do this, but a million of its ZipInfo objects take most of a gigabyte.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - 65557))
     tail = file.read()
-    found = tail.rfind(b"PK\5\6")
-    if found < 0 or len(tail) - found < 22:
+    place = tail.rfind(b"PK\5\6")
+    if place < 0 or len(tail) - place < 22:
         raise GanfoldError(f"{path} is not a zip, or cut short: its table of contents is missing")
-    count, length, start = struct.unpack_from("<HLL", tail, found + 10)
-    end = size - len(tail) + found
-    if 0xFFFF in (count,) or 0xFFFFFFFF in (length, start):
+    count, length, start = struct.unpack_from("<HLL", tail, place + 10)
+    end = size - len(tail) + place
+    if count == 0xFFFF or 0xFFFFFFFF in (length, start):
         file.seek(end - 20)
         locator = file.read(20)
         if locator[:4] == b"PK\6\7":
@@ -258,36 +227,40 @@ def _entries(file: BinaryIO, path: Path) -> Iterator[tuple[str, tuple[int, int, 
             if record[:4] == b"PK\6\6":
                 end = struct.unpack_from("<Q", locator, 8)[0]
                 count, length, start = struct.unpack_from("<QQQ", record, 32)
-    shift = end - length - start  # bytes that something (a self-extractor) put before the zip
+    shift = end - length - start  # bytes before the zip, such as a program that extracts it
     file.seek(max(0, start + shift))
     table = file.read(length)
     at = 0
     for _ in range(count):
         if table[at : at + 4] != b"PK\1\2" or len(table) < at + 46:
             raise GanfoldError(f"{path} is damaged: its table of contents breaks off; download or pack it again")
-        flags, method, _, crc, packed, unpacked, named, extra, comment = struct.unpack_from("<HHLLLLHHH", table, at + 8)
+        flags, method, _, crc, packed, unpacked, name_length, extra, comment = struct.unpack_from(
+            "<HHLLLLHHH", table, at + 8
+        )
         offset = struct.unpack_from("<L", table, at + 42)[0]
-        name = _name(table[at + 46 : at + 46 + named])
+        name = _name(table[at + 46 : at + 46 + name_length])
         if 0xFFFFFFFF in (packed, unpacked, offset):
-            unpacked, packed, offset = _wide(table[at + 46 + named : at + 46 + named + extra], unpacked, packed, offset)
+            unpacked, packed, offset = _wide(
+                table[at + 46 + name_length : at + 46 + name_length + extra], unpacked, packed, offset
+            )
         yield name, None if flags & 1 else (offset + shift, packed, unpacked, method, crc)
-        at += 46 + named + extra + comment
+        at += 46 + name_length + extra + comment
 
 
 def _wide(extra: bytes, *values: int) -> tuple[int, ...]:
-    """The 64-bit values that the zip64 extra field holds in place of those that are all ones."""
+    """The values, with the zip64 extra field's 64-bit value in place of each that is all ones."""
     at = 0
     while at + 4 <= len(extra):
         kind, length = struct.unpack_from("<HH", extra, at)
         if kind == 1:
-            held = iter(struct.unpack_from(f"<{length // 8}Q", extra, at + 4))
-            return tuple(next(held, value) if value == 0xFFFFFFFF else value for value in values)
+            wide = iter(struct.unpack_from(f"<{length // 8}Q", extra, at + 4))
+            return tuple(next(wide, value) if value == 0xFFFFFFFF else value for value in values)
         at += 4 + length
     return values
 
 
 def _name(raw: bytes) -> str:
-    """UTF-8 whether or not the entry says so (many packers forget), else the code page of the first zips."""
+    """A name in UTF-8, which many packers do not declare; or in code page 437, that of the first zips."""
     try:
         return raw.decode()
     except UnicodeDecodeError:

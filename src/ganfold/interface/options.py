@@ -1,0 +1,217 @@
+"""The options of a verb: one frozen dataclass that Python, the command line and the reference read.
+
+    @dataclass(frozen=True)
+    class Options:
+        run: Annotated[str | Path, Positional]  # a run folder
+        count: Annotated[int, Range(least=1)] = 64  # how many images
+
+    @verb(Options)
+    def sample(options: Options) -> Path:
+        ...
+
+`sample("runs/faces", count=9)` then makes the `Options`, checks every range, and calls the function. The comment
+beside a field is its description everywhere.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import functools
+import inspect
+import io
+import math
+import sys
+import textwrap
+import tokenize
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, fields
+from typing import Annotated, Any, ParamSpec, TypeVar, get_args, get_origin
+
+from ganfold.errors import GanfoldError, did_you_mean
+
+P = ParamSpec("P")
+R = TypeVar("R")
+O = TypeVar("O")  # noqa: E741
+
+
+@dataclass(frozen=True)
+class Range:
+    """The bounds that a number keeps, as part of its annotation: `Annotated[float, Range(least=0, most=1)]`."""
+
+    least: float = -math.inf  # the number may equal this
+    most: float = math.inf  # and this
+    above: float = -math.inf  # the number may not equal this
+    below: float = math.inf  # nor this
+
+    def holds(self, number: float) -> bool:
+        """Whether the number lies within; NaN never does."""
+        return self.least <= number <= self.most and self.above < number < self.below
+
+    def __str__(self) -> str:
+        lower = f"{self.least:g} or more" if self.least > -math.inf else f"above {self.above:g}"
+        upper = f"at most {self.most:g}" if self.most < math.inf else f"below {_short(self.below)}"
+        if self.most == self.below == math.inf:
+            return lower
+        return upper if self.least == self.above == -math.inf else f"{lower} and {upper}"
+
+
+SHARE = Range(least=0, most=1)
+POSITIVE = Range(above=0)
+NOT_NEGATIVE = Range(least=0)
+AT_LEAST_ONE = Range(least=1)
+SEED = Range(least=0, below=2**63)
+
+
+class Positional:
+    """Marks a field that the command line takes without a flag."""
+
+
+class PythonOnly:
+    """Marks a field that the command line does not offer."""
+
+
+class Many(dict[str, Any]):
+    """A field of this type collects further options by name, such as those of a GAN."""
+
+
+@dataclass(frozen=True)
+class Described:
+    """One field of an options class, as every reader of it needs it."""
+
+    name: str
+    type: Any  # the annotation without its marks; `object` stands for what only Python can give
+    default: Any  # `dataclasses.MISSING` where there is none
+    help: str  # the comment beside the field
+    range: Range | None
+    positional: bool
+    python_only: bool
+
+    @property
+    def sentence(self) -> str:
+        """The description, with the range if there is one."""
+        return f"{self.help} ({self.range})" if self.range and str(self.range) not in self.help else self.help
+
+
+def described(options: Any) -> tuple[Described, ...]:
+    """The fields of a dataclass, given as a class, with their types, descriptions and ranges, in order."""
+    return _described_once(options)
+
+
+@functools.cache
+def _described_once(options: Any) -> tuple[Described, ...]:
+    comments = _comments(options)
+    names = _Names(vars(builtins) | vars(sys.modules[options.__module__]))
+    return tuple(_described(field, names, comments) for field in fields(options))
+
+
+def check_ranges(options: Any) -> None:
+    """See that every number of an options object is in its range.
+
+    Raises:
+        GanfoldError: one is not; names it, its range and its value.
+    """
+    for field in described(type(options)):
+        if field.range:
+            value = getattr(options, field.name)
+            for number in value if isinstance(value, tuple | list) else (value,):
+                if number is not None and not field.range.holds(number):
+                    raise GanfoldError(f"{field.name} must be {field.range}, not {number}")
+
+
+def verb(options: Callable[P, O]) -> Callable[[Callable[[O], R]], Callable[P, R]]:
+    """Make a verb of a function of its options: it is called with the fields of `options`."""
+
+    def decorate(work: Callable[[O], R]) -> Callable[P, R]:
+        return _verb(options, work)
+
+    return decorate
+
+
+def open_verb(options: Callable[..., O]) -> Callable[[Callable[[O], R]], Callable[..., R]]:
+    """As `verb`, for options with a field of type `Many`, which collects all further names."""
+
+    def decorate(work: Callable[[O], R]) -> Callable[..., R]:
+        return _verb(options, work)
+
+    return decorate
+
+
+def _verb(options: Any, work: Callable[[Any], Any]) -> Any:
+    names = [field.name for field in fields(options)]
+    many = next((field.name for field in described(options) if field.type is Many), None)
+
+    @functools.wraps(work)
+    def call(*arguments: Any, **named: Any) -> Any:
+        if many is None and (unknown := [name for name in named if name not in names]):
+            raise GanfoldError(f"{work.__name__} has no option {unknown[0]!r}{did_you_mean(unknown[0], names)}")
+        if many is not None:
+            rest = {name: value for name, value in named.items() if name not in names}
+            named = {name: value for name, value in named.items() if name in names} | {many: Many(rest)}
+        made = options(*arguments, **named)
+        check_ranges(made)
+        return work(made)
+
+    call.options = options  # type: ignore[attr-defined]
+    call.__signature__ = inspect.signature(options)  # type: ignore[attr-defined]
+    del call.__wrapped__  # `help` must show the options, not the function inside
+    call.__doc__ = _Doc(work.__doc__ or "", options)
+    return call
+
+
+class _Doc(str):
+    """A docstring that lists the options when somebody reads it."""
+
+    def __new__(cls, text: str, options: type[Any]) -> _Doc:
+        lines = [inspect.cleandoc(text), "", "Args:"]
+        lines += [f"    {field.name}: {field.sentence}." for field in described(options)]
+        return super().__new__(cls, "\n".join(lines))
+
+
+class _Names(dict[str, Any]):
+    """The names of a module; one that only a type checker knows stands for `object`."""
+
+    def __missing__(self, name: str) -> Any:
+        return object
+
+
+def _described(field: Field[Any], names: Mapping[str, Any], comments: dict[str, str]) -> Described:
+    kind = eval(field.type, {}, names) if isinstance(field.type, str) else field.type
+    marks: tuple[Any, ...] = ()
+    if get_origin(kind) is Annotated:
+        kind, *rest = get_args(kind)
+        marks = tuple(rest)
+    return Described(
+        name=field.name,
+        type=kind,
+        default=field.default_factory() if field.default_factory is not MISSING else field.default,
+        help=comments.get(field.name, ""),
+        range=next((mark for mark in marks if isinstance(mark, Range)), None),
+        positional=Positional in marks,
+        python_only=PythonOnly in marks,
+    )
+
+
+def _comments(options: type[Any]) -> dict[str, str]:
+    """The comment at the end of each field's line."""
+    try:
+        source = textwrap.dedent(inspect.getsource(options))
+    except (OSError, TypeError):  # typed into an interpreter
+        return {}
+    remarks = {
+        token.start[0]: token.string.lstrip("# ").strip()
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    }
+    return dict(_beside(source, remarks))
+
+
+def _beside(source: str, remarks: dict[int, str]) -> Iterator[tuple[str, str]]:
+    (body,) = (node.body for node in ast.parse(source).body if isinstance(node, ast.ClassDef))
+    for node in body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            yield node.target.id, remarks.get(node.end_lineno or node.lineno, "")
+
+
+def _short(number: float) -> str:
+    return "2^63" if number == 2**63 else f"{number:g}"

@@ -1,0 +1,37 @@
+"""Plots and images as parts of an HTML page: inline SVG and data URIs."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLOURS = ["#2563eb", "#dc7b18", "#15976b", "#b0439c", "#6b7280", "#b91c1c"]
+INK = "#7a7f87"  # legible on white and on near-black
+
+
+def embedded(path: Path) -> str | None:
+    """An image file as a data URI; None if there is no such file. A PNG becomes lossless WebP if that is smaller."""
+    if not path.exists():
+        return None
+    content, kind = path.read_bytes(), path.suffix[1:]
+    if kind == "png":
+        with Image.open(path) as image:
+            smaller = io.BytesIO()
+            image.save(smaller, "WEBP", lossless=True)
+        if smaller.tell() < len(content):
+            content, kind = smaller.getvalue(), "webp"
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def svg(figure: Figure) -> str:
+    """A matplotlib figure as an `<svg>` element."""
+    text = io.StringIO()
+    figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    return text.getvalue()[text.getvalue().index("<svg") :]

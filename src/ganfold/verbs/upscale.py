@@ -1,0 +1,55 @@
+"""`ganfold upscale`: a user's images made larger."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from ganfold.interface.options import AT_LEAST_ONE, Positional, PythonOnly, verb
+from ganfold.interface.result import Written
+
+if TYPE_CHECKING:
+    from ganfold.gans.contract import GAN
+    from ganfold.runs.run import Run
+
+
+@dataclass(frozen=True)
+class Options:
+    run: Annotated[str | Path | Run, Positional]  # the folder of a super-resolution run
+    picture: Annotated[str | Path, Positional]  # an image of 8 pixels a side or more, or a folder of images
+    out: str | Path  # the file to write, or a folder for PNGs of the same names
+    _: KW_ONLY
+    tile: Annotated[int, AT_LEAST_ONE] = 128  # pixels of the image, a side, taken at once: it bounds the memory
+    checkpoint: Literal["best", "last"] = "best"  # the one of the lowest KID, or the newest
+    gan: str | type[GAN] | None = None  # FILE.py:CLASS, for a run whose GAN is from outside of ganfold
+    force: bool = False  # allow files to be replaced
+    progress: Annotated[bool, PythonOnly] = True  # show a bar for a folder on a terminal, and list what was skipped
+
+
+@verb(Options)
+def upscale(options: Options) -> Written:
+    """Make an image, or each image in a folder, as many times larger as the run has learnt.
+
+    The image is taken tile by tile, each with as much of its surroundings as the network can reach, so there are no
+    seams. Transparency that the run has no channel for is enlarged bicubically. A grey image stays grey.
+
+    Returns:
+        `out`.
+
+    Raises:
+        GanfoldError: the run is of another kind, there is no image, an image is too small, or `out` exists.
+    """
+    from ganfold.images.files import change_images
+    from ganfold.tasks import open_run
+    from ganfold.tasks.super_resolution import enlarged
+
+    gan = open_run(options.run, "super-resolution", "upscale", options.checkpoint, options.gan).gan
+    written = change_images(
+        options.picture,
+        options.out,
+        lambda image, _: enlarged(gan, image, options.tile),
+        force=options.force,
+        progress=options.progress,
+    )
+    return Written(written)

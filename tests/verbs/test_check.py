@@ -1,0 +1,41 @@
+"""`ganfold check`: the findings as a result, and the contact sheet only where it is requested."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import ganfold
+from ganfold.data import Findings
+from ganfold.verbs.check import check
+
+
+def test_the_findings_print_themselves(squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    findings = check(squares, progress=False)
+    assert isinstance(findings, Findings)
+    assert str(findings).splitlines() == findings.lines()
+    assert findings.lines()[0] == f"{squares}: 96 images found, 96 used."
+    assert repr(findings) == f"<Findings: {squares}: 96 images found, 96 used.>"
+    assert json.loads(findings.to_json()) == findings.to_dict()
+    assert Findings.from_dict(findings.to_dict()) == findings
+    assert list(tmp_path.iterdir()) == []  # nothing is written unasked
+
+
+def test_a_contact_sheet_is_written_where_it_is_requested(squares: Path, tmp_path: Path) -> None:
+    findings = check(squares, resolution=16, contact_sheet=str(tmp_path / "sheet.png"), progress=False)
+    assert findings.lines()[-1] == f"A picture of some of them: {tmp_path / 'sheet.png'}"
+    assert findings.image_files() == [tmp_path / "sheet.png"]
+    assert "contact_sheet" not in findings.to_dict()
+    assert Image.open(tmp_path / "sheet.png").format == "PNG"
+
+
+def test_the_parameters_are_those_of_the_command(squares: Path) -> None:
+    names = ["data", "resolution", "channels", "fit", "held_out", "cache", "progress", "contact_sheet"]
+    assert list(inspect.signature(check).parameters) == names
+    with pytest.raises(ganfold.GanfoldError, match="check has no option 'resolutoin'; did you mean 'resolution'"):
+        check(squares, resolutoin=16)  # type: ignore[call-arg]
