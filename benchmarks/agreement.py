@@ -1,10 +1,12 @@
-"""Our figures beside independent ones, on the same images through the same features: python benchmarks/agreement.py
+"""Our metrics beside independent ones, on the same images through the same features: python benchmarks/agreement.py
 
-300 of the bundled avatars with noise against 300 others without, 64 px, through EfficientNet-Lite0. Fréchet against
-SciPy's matrix root and torchmetrics, KID against torchmetrics (one subset of all images), shares against brute force.
+300 of the bundled avatars with noise against 300 others without, 64 px, through EfficientNet-Lite0. Fréchet is compared
+with SciPy's matrix root and torchmetrics, KID with torchmetrics (one subset of all images), shares with brute force.
 """
 
 from __future__ import annotations
+
+import argparse
 
 import numpy as np
 import torch
@@ -15,33 +17,36 @@ from torchmetrics.image.kid import KernelInceptionDistance
 
 from ganfold import data
 from ganfold.metrics.distances import frechet, kid
-from ganfold.metrics.features import efficientnet
+from ganfold.metrics.features import Extractor, efficientnet
 from ganfold.metrics.manifold import manifold
 
 COUNT = 300
 
 
 class Features(nn.Module):
-    """torchmetrics' place for a network."""
+    """The network, in the form that torchmetrics takes."""
 
     num_features = 1280
 
+    def __init__(self, extractor: Extractor) -> None:
+        super().__init__()
+        self.extractor = extractor
+
     def forward(self, images: Tensor) -> Tensor:
-        return LOOKING(images.numpy()).double()
-
-
-LOOKING = efficientnet()
+        return self.extractor(images.numpy()).double()
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     images = data.load("avatars", resolution=64, held_out=0)
     random = np.random.default_rng(0)
     x, y = images.images[random.permutation(len(images))[: 2 * COUNT]].reshape(2, COUNT, 3, 64, 64)
     x = (x.astype(np.int16) + random.integers(-2, 3, x.shape)).clip(0, 255).astype(np.uint8)
-    fx, fy = LOOKING(x), LOOKING(y)
-
-    fid = FrechetInceptionDistance(feature=Features(), normalize=False).set_dtype(torch.float64)
-    mmd = KernelInceptionDistance(feature=Features(), subsets=1, subset_size=COUNT)
+    extractor = efficientnet()
+    fx, fy = extractor(x), extractor(y)
+    network = Features(extractor)
+    fid = FrechetInceptionDistance(feature=network, normalize=False).set_dtype(torch.float64)
+    mmd = KernelInceptionDistance(feature=network, subsets=1, subset_size=COUNT)
     for metric in (fid, mmd):
         metric.update(torch.from_numpy(np.array(y)), real=True)
         metric.update(torch.from_numpy(np.array(x)), real=False)
@@ -53,7 +58,7 @@ def main() -> None:
         ("KID, torchmetrics", kid(fx, fy)[0], float(mmd.compute()[0])),
         *((f"{name}, brute force", getattr(balls, name)[0], brute[name]) for name in brute),
     ]
-    print("| figure | ours | theirs | relative difference |\n|---|---|---|---|")
+    print("| metric | ours | theirs | relative difference |\n|---|---|---|---|")
     for name, ours, theirs in rows:
         print(f"| {name} | {ours:.8g} | {theirs:.8g} | {abs(ours - theirs) / max(abs(theirs), 1e-12):.1e} |")
 

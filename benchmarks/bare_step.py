@@ -1,7 +1,8 @@
 """What training costs, and what the trainer adds to it: python benchmarks/bare_step.py [GAN ...]
 
-The trainer's steps in turns with the same phases run by a loop that does nothing else: no figures, no averages of
-weights, no learning rates. Images a second of both, and their ratio, the median of rounds with its extremes.
+The trainer's steps take turns with a loop that runs the same phases and does nothing else: no metrics, no averages of
+weights, no learning rates. It prints images a second of both, and their ratio: the median of the rounds, the least and
+the most.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from ganfold.training.trainer import Trainer
 
 BOTH = ("avatars/adventurer", "avatars/toon-head")
 SMALL = {"width": 24, "blocks": 4}
-TRAINED: list[tuple[str, tuple[str, ...], int, dict[str, Any]]] = [  # as on their pages, and in their papers' sizes
+TRAINED: list[tuple[str, tuple[str, ...], int, dict[str, Any]]] = [  # the settings of their pages, and of their papers
     ("rsgan", ("avatars",), 32, {}),
     ("srgan", ("avatars",), 64, SMALL | {"pretrain_kimg": 1e9}),
     ("srgan", ("avatars",), 64, SMALL | {"pretrain_kimg": 0.0}),
@@ -42,17 +43,18 @@ TRAINED: list[tuple[str, tuple[str, ...], int, dict[str, Any]]] = [  # as on the
 
 def build(name: str, sources: tuple[str, ...], resolution: int, options: dict[str, Any]) -> Trainer:
     torch.manual_seed(0)
-    kind = find(name)
-    config = kind.config_class(**options)
-    images = data.load_as(kind.data_kind(config), *sources, resolution=resolution, progress=False)
+    gan_class = find(name)
+    config = gan_class.config_class(**options)
+    images = data.load_as(gan_class.data_kind(config), *sources, resolution=resolution, progress=False)
     words = len(images.captions.words) + 1 if images.captions is not None else 0
-    gan = kind(config, Shape(3, resolution, inputs=3, words=words))
+    gan = gan_class(config, Shape(3, resolution, inputs=3, words=words))
     cpu, ranks = torch.device("cpu"), Ranks("cpu")
     batches = Batches(images, seed=0, size=config.batch, ranks=ranks, device=cpu, flips=False)
     return Trainer(gan, batches, seed=0, device=cpu, ranks=ranks, ema_images=1e4)
 
 
 def bare(trainer: Trainer) -> None:
+    """One step of the trainer's GAN: its phases, and nothing else."""
     gan = trainer.gan
     batch = trainer.batches.draw(0)
     due = [phase for phase in gan.phases if phase.since <= 0 < phase.until]
@@ -76,12 +78,14 @@ def bare(trainer: Trainer) -> None:
 
 
 def switch(optimizer: torch.optim.Optimizer, on: bool) -> None:
+    """Let the optimizer's weights take gradients, or not."""
     for group in optimizer.param_groups:
         for weight in group["params"]:
             weight.requires_grad_(on)
 
 
 def speed(trainer: Trainer, step: Callable[[], None], seconds: float) -> float:
+    """Images a second of steps over this many seconds."""
     steps, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds:
         step()
@@ -94,16 +98,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each turn")
     parser.add_argument("gans", nargs="*", help="only these")
-    said = parser.parse_args()
+    requested = parser.parse_args()
     keep_freed_memory()
     for name, sources, resolution, options in TRAINED:
-        if said.gans and name not in said.gans:
+        if requested.gans and name not in requested.gans:
             continue
         trainer = build(name, sources, resolution, options)
         speeds = []
-        for _ in range(said.rounds + 1):
-            ours = speed(trainer, trainer.step, said.seconds)
-            speeds.append((ours, speed(trainer, lambda: bare(trainer), said.seconds)))  # noqa: B023
+        for _ in range(requested.rounds + 1):
+            ours = speed(trainer, trainer.step, requested.seconds)
+            speeds.append((ours, speed(trainer, lambda: bare(trainer), requested.seconds)))  # noqa: B023
         ours, plain = (statistics.median(values) for values in zip(*speeds[1:], strict=True))
         ratios = sorted(mine / other for mine, other in speeds[1:])
         print(

@@ -1,11 +1,11 @@
 """Images a second of a DCGAN step at 64 px, width 64, batch 128: ganfold's against the plain loop.
 
-The plain loop is the one that the PyTorch examples and most code after them have, written afresh here: eager, NCHW,
-D's weight gradients computed in G's update too, Adam as it comes, statistics read with `.item()`. Each contestant
-lives in a process of its own, so that none profits from another's settings; they take turns, a few steps each, and
-every ratio is of neighbours in time. A float32 matrix product takes its turn too, since it tells how fast the
-machine is at that moment: a step needs at least 3 g + 8 d floating point operations an image (g, d: one forward pass
-of G, of D), so matrix speed over that is the limit.
+The plain loop is that of the PyTorch examples and of most code after them, written anew here: eager, NCHW, D's weight
+gradients are computed in G's update too, Adam has its defaults, statistics are read with `.item()`. Each contestant has
+a process of its own, and gains nothing from another's settings. They take turns, a few steps each: each ratio compares
+neighbours in time. A float32 matrix product takes turns too, and tells how fast the machine is at that moment. A step
+needs at least 3 g + 8 d floating point operations an image (g, d: one forward pass of G, of D). The speed of the matrix
+product over that number is the limit.
 
     python benchmarks/dcgan_step.py [--rounds 8] [--steps 2] [--resolution 64] [--width 64] [--batch 128]
 """
@@ -23,7 +23,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -78,21 +77,22 @@ def plain(options: argparse.Namespace, data: Path) -> Callable[[], None]:
 
 def ours(options: argparse.Namespace, data: Path) -> Callable[[], None]:
     """One `Trainer.step`, just as `ganfold train` runs it."""
-    from ganfold.training.loop import Loop
-    from ganfold.training.trainer import Trainer
-    from ganfold.verbs.train import train
+    from ganfold import device
+    from ganfold.data import load
+    from ganfold.gans.dcgan import DCGAN, Config
+    from ganfold.interface.settings import Settings
+    from ganfold.runs.record import DataRecord, RunRecord
+    from ganfold.training.ranks import Ranks
+    from ganfold.training.trainer import make_trainer
 
-    steps: list[Trainer] = []
-
-    def catch(self: Any, images: Any) -> None:
-        steps.append(self.trainer)
-
-    Loop.run = catch  # type: ignore[method-assign]
-    train(
-        "dcgan", data, Path(tempfile.mkdtemp()) / "run", progress=False, resolution=options.resolution,
-        width=options.width, batch=options.batch,
-    )  # fmt: skip
-    return steps[0].step
+    images = load(data, resolution=options.resolution, progress=False)
+    record = RunRecord(
+        gan="dcgan",
+        config=dict(vars(Config(batch=options.batch, width=options.width))),
+        settings=Settings(resolution=options.resolution),
+        data=DataRecord.of(images),
+    )
+    return make_trainer(record, DCGAN, images, device.choose("cpu"), Ranks("cpu")).step
 
 
 def matrix(options: argparse.Namespace, data: Path) -> Callable[[], None]:
@@ -123,8 +123,11 @@ def work(name: str, options: argparse.Namespace) -> None:
 
 
 def flops(resolution: int, width: int) -> float:
-    """Least floating point operations of a step, an image: 3 g + 8 d (G's and D's weights and inputs have gradients;
-    D sees reals and fakes twice forward, weights; and once more for G, whose update needs its inputs' alone)."""
+    """The least floating point operations of a step for an image: 3 g + 8 d.
+
+    G takes a forward pass and the gradients of its inputs and weights: 3 g. D's update takes the same for a real and a
+    fake: 6 d. G's update takes a forward pass of D and the gradients of D's inputs: 2 d.
+    """
     from ganfold.gans.contract import Shape
     from ganfold.gans.dcgan import DCGAN, Config
 

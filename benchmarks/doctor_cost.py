@@ -1,7 +1,7 @@
 """What the doctor's per-step monitors cost: python benchmarks/doctor_cost.py
 
-The same step with and without them, in interleaved rounds of one process. Without: no spread of the batches, no
-length of an update, no logits, so that only losses, D(x), D(G(z)) and gradient norms are metered as before.
+The same step with and without them, in rounds that take turns in one process. Without them there is no spread of the
+batches, no length of an update and no logit: only losses, D(x), D(G(z)) and gradient norms are metered.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ganfold.training.batches import Batches
 from ganfold.training.ranks import Ranks
 from ganfold.training.trainer import Trainer
 
-STEPS = 32  # a round: the length of an update is measured once in so many
+STEPS = 32  # a round: in one of so many steps the length of an update is measured
 
 
 def main() -> None:
@@ -41,13 +41,14 @@ def main() -> None:
 
 
 def _seconds(trainer: Trainer, *, monitored: bool) -> float:
+    """The time that a round of steps takes."""
     watch, spread, every = Batch.watch, module._spread, module.MOVE_STEPS
     if not monitored:
         zero = torch.zeros(())
         module._spread = lambda images: zero
         module.MOVE_STEPS = 2**62
         Batch.watch = lambda self, name, value: None if name.startswith("logit") else watch(self, name, value)  # type: ignore[method-assign]
-    trainer.meter.clear()  # the groups of one kind of step are not those of the other
+    trainer.meter.clear()  # the two kinds of step have different groups
     try:
         start = time.perf_counter()
         for _ in range(STEPS):

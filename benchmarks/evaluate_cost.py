@@ -1,7 +1,8 @@
 """What `ganfold evaluate` costs from image files to table: python benchmarks/evaluate_cost.py
 
-5,000 generated images of 64 px against 5,000 real ones (and 5,000 more for the floor); features of real images are
-cached, so a second evaluation costs the generated ones alone: both are timed, with an empty cache of features first.
+5,000 generated images of 64 px are compared with 5,000 real ones (and 5,000 more for the floor). The features of real
+images are cached, and a second evaluation computes only those of the generated ones. Both are timed; the cache is empty
+at first.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ def main() -> None:
         generated, reals = _images(Path(folder), count)
         for what in ("first", "again"):
             start = time.monotonic()
-            found = ganfold.evaluate(generated, reals, progress=False)
-            print(f"{what}: {time.monotonic() - start:.0f} s for {found.protocol['images']}", flush=True)
-        print("\n".join(found.lines()))
+            evaluation = ganfold.evaluate(generated, reals, progress=False)
+            print(f"{what}: {time.monotonic() - start:.0f} s for {evaluation.protocol['images']}", flush=True)
+        print("\n".join(evaluation.lines()))
     print(f"threads {torch.get_num_threads()}, torch {torch.__version__}")
 
 
 def _images(folder: Path, count: int) -> tuple[Path, Path]:
-    """Avatars, each with a little noise of its own where there are too few: the work is the same whatever they show."""
+    """Write avatars with a little noise, to have enough different images. What they show does not change the work."""
     avatars = data.load("avatars", resolution=64, held_out=0, progress=False).images
     random = np.random.default_rng(0)
     paths = folder / "generated.npy", folder / "reals.npy"

@@ -1,7 +1,7 @@
 """Wall time and memory of every metric on as many features as an evaluation of full size has.
 
-The features are made up: 64 hidden factors, mixed and with noise, no value below 0, as a network's are. The bar is
-under ten minutes and 4 GB for all metrics together, on two cores.
+The features are made up: 64 hidden factors, mixed, with noise, and with no value below 0, like a network's features.
+The bar for all metrics together is ten minutes and 4 GB on two cores.
 
     python benchmarks/metrics_cost.py [--count 50000] [--dimensions 1280]
 """

@@ -1,8 +1,8 @@
-"""By how much `rsgan`'s last layer lengthens a training step: steps with and without it in turn, in one process.
+"""By how much `rsgan`'s last layer lengthens a training step. Steps with and without it take turns in one process.
 
     python benchmarks/smooth_step.py [--resolution 32] [--threads 1] [--pairs 25]
 
-On the CPU, with the batch that the default has.
+It runs on the CPU, with the default batch.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ def main() -> None:
     parser.add_argument("--resolution", type=int, default=32)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--pairs", type=int, default=25)
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    both = [build("rsgan", ("avatars",), asked.resolution, {"smooth": smooth}) for smooth in (False, True)]
+    requested = parser.parse_args()
+    torch.set_num_threads(requested.threads)
+    both = [build("rsgan", ("avatars",), requested.resolution, {"smooth": smooth}) for smooth in (False, True)]
     for one in both * 3:  # not counted
         one.step()
     times: list[list[float]] = [[], []]
-    for _ in range(asked.pairs):
+    for _ in range(requested.pairs):
         for one, taken in zip(both, times, strict=True):
             start = time.perf_counter()
             one.step()

@@ -1,8 +1,8 @@
-"""What srgan's last layer gains, and what a picture costs: python benchmarks/srgan_speed.py
+"""What srgan's last layer gains, and what an image costs: python benchmarks/srgan_speed.py
 
-The last layer alone: 16 images of 64 px, forward and backward, beside PyTorch's. A picture: 512 x 512 pixels to
-2048 x 2048, in a process of its own for each size of a tile, so that its peak of memory is its own: seconds and memory.
-What training costs: `bare_step.py`.
+The last layer alone: 16 images of 64 px, forward and backward, beside PyTorch's layers. An image: 512 x 512 pixels to
+2048 x 2048, seconds and memory. Each size of a tile has a process of its own, and so a peak of memory of its own.
+`bare_step.py` says what training costs.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
-    parser.add_argument("--tile", type=int, help="only this picture")
-    said = parser.parse_args()
-    if said.tile:
-        _picture(*SIZES[said.sizes[0]], said.tile)
+    parser.add_argument("--tile", type=int, help="only an image in tiles of this size")
+    requested = parser.parse_args()
+    if requested.tile:
+        _image(*SIZES[requested.sizes[0]], requested.tile)
         return
-    for size in said.sizes:
-        _last_layer(SIZES[size][0], said.rounds)
+    for size in requested.sizes:
+        _last_layer(SIZES[size][0], requested.rounds)
         for tile in (64, 128, 512):
             words = [sys.executable, __file__, "--tile", str(tile), "--sizes", size]
             print(subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip())
@@ -60,14 +60,14 @@ def _last_layer(width: int, rounds: int) -> None:
     print(f"width {width}, last layer: {middle:.2f} ({low:.2f} to {high:.2f}) times as fast as shuffling and PyTorch's")
 
 
-def _picture(width: int, blocks: int, tile: int) -> None:
+def _image(width: int, blocks: int, tile: int) -> None:
     torch.manual_seed(0)
     gan = SRGAN(Config(width=width, blocks=blocks), Shape(3, 64)).eval().requires_grad_(False)
-    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8))
-    enlarged(gan, picture.resize((32, 32)))
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8))
+    enlarged(gan, image.resize((32, 32)))
     before = _peak()
     start = time.perf_counter()
-    size = enlarged(gan, picture, tile).size
+    size = enlarged(gan, image, tile).size
     seconds = time.perf_counter() - start
     peak = _peak()
     print(
@@ -77,7 +77,7 @@ def _picture(width: int, blocks: int, tile: int) -> None:
 
 
 def _peak() -> int:
-    """The most memory that this program has had, in KiB (Linux; `getrusage` would count the one that started it)."""
+    """The most memory that this program has had, in KiB. Linux only: `getrusage` would count its parent too."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0])
 

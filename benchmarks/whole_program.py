@@ -1,6 +1,6 @@
-"""The share of `ganfold train`'s wall-clock that is the bare step: data, logging, grids, checkpoints are the rest.
+"""The share of the bare step in the time of `ganfold train`. The rest is data, logging, grids and checkpoints.
 
-Measured inside one run, so that nothing else on the machine favours either side: seconds in the phases and averages
+Both are measured inside one run, and other work on the machine favours neither: seconds in the phases and averages,
 over seconds from the first step to the end.
 
     python benchmarks/whole_program.py [--minutes 2] [--resolution 64] [--width 64] [--batch 128]

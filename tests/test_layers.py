@@ -11,9 +11,9 @@ from structure import circles, functions, imported, modules, room
 
 SOURCE = Path(__file__).parents[1] / "src" / "ganfold"
 LAYERS = {  # a room imports only rooms of lower layers
-    "errors": 0, "interface": 1, "files": 1, "device": 1, "images": 2, "networks": 3, "data.sources": 3, "data": 4,
-    "gans": 4, "runs": 5, "metrics": 6, "training": 7, "tasks": 7, "studies": 8, "pages": 9, "verbs": 10,
-    "": 11, "cli": 12, "__main__": 13,
+    "errors": 0, "interface": 1, "files": 1, "device": 1, "data.sources": 2, "images": 3, "networks": 4, "data": 4,
+    "gans": 5, "runs": 6, "metrics": 7, "training": 8, "tasks": 8, "studies": 9, "pages": 10, "verbs": 11,
+    "": 12, "cli": 13, "__main__": 14,
 }  # fmt: skip
 BY_STRING = {"__init__.py", "gans/__init__.py", "gans/registry.py"}  # the only files that import by a string
 
@@ -82,6 +82,6 @@ def test_nothing_outside_the_gans_knows_a_gan_by_name() -> None:
         if where.parts[0] in ("gans", "networks"):
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Constant) and node.value in names - {DEFAULT}:
+            if isinstance(node, ast.Constant) and node.value in names - {DEFAULT, "gan"}:  # "gan" is a word too
                 wrong.append(f"{where}:{node.lineno} {node.value!r}")
     assert wrong == []

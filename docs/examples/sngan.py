@@ -13,19 +13,20 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from ganfold.gans.contract import GAN, NOTHING, Batch, Condition, Phase, Shape, Terms, adam_pair
 from ganfold.gans.losses import LOSSES, watch_logits
+from ganfold.interface.options import BatchSize, Betas, Count, NotNegative, Share
 from ganfold.networks.augment import augment
 from ganfold.networks.dcgan import Discriminator, Generator, initialise
 
 
 @dataclass(frozen=True)
 class Config:
-    batch: int = 64  # images per step, over all ranks
-    z_dim: int = 128  # dimensions of the latent z, normal (table 3)
-    width: int = 64  # channels of the layer next to the image; doubles with each halving
-    rounds: int = 1  # updates of D for each of G (table 1, setting C: n_dis)
-    lr: float = 2e-4  # Adam's learning rate (table 1, setting C)
-    betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2 (table 1, setting C)
-    augment: float = 0.0  # share of D's images shifted, recoloured, cut out; for few images (Zhao 2020) [try 0.5]
+    batch: BatchSize = 64  # images per step, over all ranks
+    z_dim: Count = 128  # dimensions of the latent z, normal (table 3)
+    width: Count = 64  # channels of the layer next to the image; doubles with each halving
+    rounds: Count = 1  # updates of D for each of G (table 1, setting C: n_dis)
+    lr: NotNegative = 2e-4  # Adam's learning rate (table 1, setting C)
+    betas: Betas = (0.5, 0.999)  # Adam's beta_1, beta_2 (table 1, setting C)
+    augment: Share = 0.0  # share of D's images shifted, recoloured, cut out; for few images (Zhao 2020) [try 0.5]
 
 
 class SNGAN(GAN):

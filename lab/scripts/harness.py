@@ -20,7 +20,7 @@ from ganfold.runs.record import DataRecord
 from ganfold.runs.run import Run
 from ganfold.training.request import changed
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 RESULTS = "GANFOLD_LAB_RESULTS"  # an environment variable: another folder than lab/results
 CODE = ("src", "lab/scripts")  # the folders whose changes can change a result
 
@@ -63,10 +63,12 @@ def record(
         images = data.images + data.held_out
         data = f"{data.source}, {images:,} images of {data.resolution} px, {data.fingerprint[:12]}"
     machine = devices.describe(device or torch.device("cpu"))
+    script = Path(sys.argv[0]).resolve()
+    words = [str(script.relative_to(ROOT)) if script.is_relative_to(ROOT) else sys.argv[0], *sys.argv[1:]]
     row: dict[str, Any] = {
         "experiment": name,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", *sys.argv]),
+        "command": shlex.join(["python", *words]),
         "commit": COMMIT,
         "seed": seed,
         "machine": machine,

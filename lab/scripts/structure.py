@@ -31,10 +31,14 @@ def modules(source: Path) -> dict[str, Path]:
 def imported(path: Path, known: dict[str, Path]) -> Iterator[str]:
     """The modules of the package that a file imports, in any of the three ways.
 
-    What a module's own `__getattr__` imports is left out: that is a lazy door, and not a dependency.
+    A lazy door is no dependency: in a module with a `__getattr__` of its own, what that function imports is left out,
+    and so is the block that repeats it for type checkers.
     """
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    doors = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "__getattr__"]
+    top = [node for outer in tree.body for node in (outer.body if isinstance(outer, ast.If) else [outer])]
+    doors: list[ast.stmt] = [n for n in top if isinstance(n, ast.FunctionDef) and n.name == "__getattr__"]
+    if doors:
+        doors += [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
     behind = {id(inner) for door in doors for inner in ast.walk(door)}
     for node in ast.walk(tree):
         if id(node) in behind:

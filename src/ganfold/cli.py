@@ -93,9 +93,9 @@ def _with_gan(name: str, verb: Any, words: list[str]) -> int:
     gan = named[0] if named else _value_of("gan", words) if name == "plan" else None
     rest = words[len(named) :]
     own: Any = Planned if gan is None else find(gan).config_class
-    groups = {f"options of {gan}" if gan else "options of the GAN": own, "settings of the training": Settings}
+    groups = {gan or "GAN": own, "training": Settings}
     shown = [field for field in described(verb.options) if (name, field.name) != ("train", "gan")]
-    values, common = _parsed(" ".join(["ganfold", name, *named]), _described(verb), shown, rest, groups)
+    values, common = _parsed(" ".join(["ganfold", name, *named]), _described(verb, gan), shown, rest, groups)
     options: dict[str, Any] = {}
     for group in groups:
         options |= values.pop(_identifier(group))
@@ -153,9 +153,29 @@ def _flags(title: str, options: Iterable[Described]) -> type[Any]:
 
 def _flag(field: Described) -> tuple[Any, ...]:
     """A field of such a dataclass."""
-    marks = [tyro.conf.arg(help=field.sentence), *([tyro.conf.Positional] if field.positional else [])]
+    metavar = field.name.upper() if field.positional else _metavar(_command_type(field.type))
+    is_plain = field.default is None or isinstance(field.default, bool) or field.default in ((), MISSING)
+    hint = "" if is_plain else f"(default: {_shown(field.default)})"
+    text = f"turn this off: {field.sentence}" if field.default is True else field.sentence
+    marks = [tyro.conf.arg(help=text, metavar=metavar, help_behavior_hint=hint)]
+    marks += [tyro.conf.Positional] if field.positional else []
     annotation = Annotated[(_command_type(field.type), *marks)]  # type: ignore[valid-type]
     return (field.name, annotation) if field.default is MISSING else (field.name, annotation, field.default)
+
+
+def _metavar(kind: Any) -> str | None:
+    """What stands for the value of a flag in the help; None: what tyro writes."""
+    kinds = [part for part in get_args(kind) if part is not type(None)] if get_origin(kind) is Union else [kind]
+    if len(kinds) == 1 and get_origin(kinds[0]) is Literal:
+        return "{" + ",".join(str(value) for value in get_args(kinds[0])) + "}"
+    names = {int: "INT", float: "FLOAT", str: "TEXT", bool: "{True,False}"}
+    return names.get(kinds[0]) if len(kinds) == 1 and kind is not bool else None
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, tuple):
+        return " ".join(map(_shown, default))
+    return f"{default:g}" if isinstance(default, float) else str(default)
 
 
 def _command_type(kind: Any) -> Any:
@@ -173,11 +193,15 @@ def _command_type(kind: Any) -> Any:
     return object
 
 
-def _described(verb: Any) -> str:
-    """The description of a verb, without what only Python's users need; of `train` with the GANs' names."""
+def _described(verb: Any, gan: str | None = None) -> str:
+    """The description of a verb, without what only Python's users need; with a GAN the description of that."""
     text = re.split(r"\n\n(?:Args|Returns|Raises):\n", str(verb.__doc__))[0]
+    if gan is not None:
+        entry = installed().get(gan)
+        about = f"{entry.summary} Use it when {entry.use_when}.\n\n" if entry and entry.use_when else ""
+        return about + text.splitlines()[0]
     if verb is ganfold.train:
-        text += f"\n\n`ganfold train NAME --help` lists all options of each GAN: {', '.join(installed())}."
+        text += f"\n\n`ganfold train NAME --help` lists all options of a GAN: {', '.join(installed())}."
     return text
 
 

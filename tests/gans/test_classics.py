@@ -1,4 +1,4 @@
-"""CGAN, WGAN, WGAN-GP, InfoGAN and the losses of DCGAN: what each paper says, and labels through the whole program."""
+"""CGAN, WGAN, WGAN-GP, InfoGAN and the losses of DCGAN keep what their papers say; labels work in every verb."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ from ganfold.gans.contract import GAN, Batch, Shape
 from ganfold.gans.infogan import InfoGAN, mutual_information
 from ganfold.gans.losses import LOSSES
 from ganfold.images import grids
+from ganfold.images.files import class_folders
 from ganfold.networks.smooth import flatten
-from ganfold.runs.run import Run, as_frequent_as, class_rows
+from ganfold.runs.conditioning import as_frequent_as, class_rows
+from ganfold.runs.run import Run
 from ganfold.training.batches import Batches
 from ganfold.training.checkups import Checkup
 from ganfold.training.ranks import Ranks
 from ganfold.training.trainer import Trainer
-from ganfold.verbs.sample import class_folders
 
 CPU = torch.device("cpu")
 
 
 def build(name: str, shape: Shape, **options: Any) -> GAN:
-    kind = find(name)
+    gan_class = find(name)
     torch.manual_seed(0)
-    return kind(kind.config_class(**{"batch": 8, "width": 4, "z_dim": 6} | options), shape)
+    return gan_class(gan_class.config_class(**{"batch": 8, "width": 4, "z_dim": 6} | options), shape)
 
 
 def trainer(name: str, images: ImageSet, **options: Any) -> Trainer:
@@ -62,7 +63,7 @@ def images(squares: Path) -> ImageSet:
 # RSGAN with labels.
 
 
-def test_rsgan_takes_labels_where_it_is_asked_to() -> None:
+def test_rsgan_takes_labels_on_request() -> None:
     labelled = Shape(3, 16, 3)
     for gan in (build("rsgan", labelled), build("rsgan", Shape(3, 16), labels=True)):
         assert not gan.conditional
@@ -72,13 +73,13 @@ def test_rsgan_takes_labels_where_it_is_asked_to() -> None:
     assert gan.temper == 0.5
     z = torch.randn(6, 6)
     same, other = gan.sample(z, gan.condition(batch)), gan.sample(z, {"label": batch["label"].roll(1)})
-    assert (same - other).abs().amax((1, 2, 3)).min() > 0  # G makes another image of the same z
+    assert (same - other).abs().amax((1, 2, 3)).min() > 0  # the same z gives another image
     judged = gan.judge(batch, batch["image"])
     batch["label"] = batch["label"].roll(1)
-    assert (judged - gan.judge(batch, batch["image"])).abs().min() > 0  # D another judgement of the same image
+    assert (judged - gan.judge(batch, batch["image"])).abs().min() > 0  # the same image gets another judgement
 
 
-def test_rsgan_flattens_samples_and_not_what_d_sees() -> None:
+def test_rsgan_flattens_samples_but_not_the_images_that_d_sees() -> None:
     gan, batch = build("rsgan", Shape(3, 16), flatten=True).eval(), batch_of(4)
     z = torch.randn(4, *gan.latent)
     torch.testing.assert_close(gan.sample(z), flatten(gan.G(z)))
@@ -88,13 +89,13 @@ def test_rsgan_flattens_samples_and_not_what_d_sees() -> None:
     assert torch.equal(gan.fake(batch)["fake"], gan.G(again))
 
 
-def test_rsgans_rate_falls_only_where_that_is_asked_for() -> None:
+def test_rsgans_rate_falls_only_on_request() -> None:
     assert {build("rsgan", Shape(3, 16)).rate(images) for images in (0, 10**5, 10**9)} == {1.0}
     falling = build("rsgan", Shape(3, 16), lr=1e-3, lr_end=1e-4, decay_kimg=100.0)
     assert [falling.rate(images) for images in (0, 50_000, 10**6)] == pytest.approx([1, 0.55, 0.1])
 
 
-def test_rsgans_noise_is_on_all_that_d_sees_and_on_no_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rsgans_noise_is_on_all_images_that_d_sees_and_on_no_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     plain, gan = build("rsgan", Shape(3, 16)).eval(), build("rsgan", Shape(3, 16), input_noise=0.3).eval()
     assert torch.equal(gan.sample(torch.ones(2, 6)), plain.sample(torch.ones(2, 6)))
     shown: list[Tensor] = []
@@ -144,7 +145,7 @@ def test_wgan_is_what_its_paper_says_of_signs(images: ImageSet) -> None:
     for _ in range(5):
         subject.step()
     means = subject.meter.means()
-    assert means["wasserstein"] > 0  # the critic gives reals more
+    assert means["wasserstein"] > 0  # the critic gives reals higher values
     assert means["Loss_D"] == pytest.approx(-means["wasserstein"], rel=1e-4)
 
 
@@ -178,7 +179,9 @@ def test_the_penalty_reaches_the_critics_weights(networks: str) -> None:
         return ((gan.gradient_norm(images.clone()) - 1) ** 2).mean()
 
     direction = [torch.randn_like(weight) for weight in gan.D.parameters()]
-    gradients = torch.autograd.grad(penalty(), list(gan.D.parameters()), allow_unused=True)  # a last bias has none
+    gradients = torch.autograd.grad(
+        penalty(), list(gan.D.parameters()), allow_unused=True
+    )  # a last bias has no gradient
     slope = sum((g * d).sum() for g, d in zip(gradients, direction, strict=True) if g is not None)
     values = []
     for step in (1e-6, -2e-6):
@@ -201,7 +204,7 @@ def test_other_labels_give_other_images_and_other_logits(networks: str) -> None:
         gan.sample(latent, {"label": label}) for latent, label in ((z, ones), (z, twos), (z.flip(0), ones))
     )
     assert not torch.allclose(one, other_label)
-    assert (one - other_label).norm() < (one - other_z).norm()  # else each class becomes one image
+    assert (one - other_label).norm() < (one - other_z).norm()  # otherwise each class becomes one image
     batch["label"] = ones
     first = gan.judge(batch, batch["image"])
     batch["label"] = twos
@@ -211,16 +214,16 @@ def test_other_labels_give_other_images_and_other_logits(networks: str) -> None:
     assert (first != second).all()
 
 
-def test_g_and_d_are_asked_the_same_label(images: ImageSet) -> None:
+def test_g_and_d_get_the_same_label(images: ImageSet) -> None:
     subject = trainer("cgan", images)
-    asked: dict[str, list[Tensor]] = {"G": [], "D": []}
-    for name in asked:
+    taken: dict[str, list[Tensor]] = {"G": [], "D": []}
+    for name in taken:
         network = getattr(subject.gan, name)
-        network.register_forward_pre_hook(lambda _, condition, name=name: asked[name].append(condition[1]))
+        network.register_forward_pre_hook(lambda _, condition, name=name: taken[name].append(condition[1]))
     subject.step()
-    assert len(asked["G"]) == 1
-    assert len(asked["D"]) == 3  # reals, fakes, and G's turn
-    assert all(torch.equal(labels, subject.batches.draw(0)["label"]) for labels in asked["G"] + asked["D"])
+    assert len(taken["G"]) == 1
+    assert len(taken["D"]) == 3  # reals, fakes, and G's turn
+    assert all(torch.equal(labels, subject.batches.draw(0)["label"]) for labels in taken["G"] + taken["D"])
 
 
 def test_cgan_without_labels_says_what_it_needs() -> None:
@@ -263,7 +266,7 @@ def test_the_information_is_a_cross_entropy_and_a_gaussians() -> None:
 
 
 class Planted(nn.Module):
-    """A G whose category is the place of a bright bar, and whose first continuous code is its brightness."""
+    """A G that draws a bright bar: the category is its column, the first continuous code its brightness."""
 
     def forward(self, codes: Tensor) -> Tensor:
         category, brightness = codes[:, 6:16].argmax(1), codes[:, 16]
@@ -288,31 +291,33 @@ def test_q_learns_to_read_the_codes_of_a_planted_g() -> None:
     assert np.corrcoef(means[:, 0].detach(), codes[:, 0])[0, 1] > 0.8
 
 
-def test_the_information_of_categories_that_agree_is_that_of_one() -> None:
+def test_categories_that_agree_share_the_information_of_one() -> None:
     sure = torch.eye(10).repeat(5, 1)
     assert mutual_information(sure, sure).item() == pytest.approx(math.log(10), abs=1e-2)
-    assert mutual_information(sure, sure.roll(1, 1)).item() == pytest.approx(math.log(5), abs=1e-2)  # 0 and 1 are one
+    assert mutual_information(sure, sure.roll(1, 1)).item() == pytest.approx(
+        math.log(5), abs=1e-2
+    )  # two categories count as one
     blind = torch.full((50, 10), 0.1)
     assert mutual_information(sure, blind).item() == pytest.approx(0, abs=1e-3)
     one = torch.zeros(50, 10)
-    one[:, 3] = 1  # they agree, but say nothing
+    one[:, 3] = 1  # they agree, but carry no information
     assert mutual_information(one, one).item() == pytest.approx(0, abs=1e-3)
 
 
-def test_with_invariance_g_is_told_by_a_warped_fake_and_q_by_warped_reals() -> None:
+def test_with_invariance_g_learns_from_a_warped_fake_and_q_from_warped_reals() -> None:
     gan = infogan(width=8, invariance=3.0)
     batch = batch_of(8, channels=1)
     batch.begin(0)
     batch.update(gan.fake(batch))
     first = gan.discriminator(batch)
     assert first["invariance"].item() == pytest.approx(-3 * batch.stats["information/real and warped"].item())
-    batch.begin(1)  # another warp: another reading of the same reals
+    batch.begin(1)  # another warp of the same reals is read differently
     second = gan.discriminator(batch)
     assert first["invariance"] != second["invariance"]
     assert torch.equal(first["real"], second["real"])
     batch.begin(0)
     first = gan.generator(batch)
-    batch.begin(1)  # and of the same fakes
+    batch.begin(1)  # and so is another warp of the same fakes
     second = gan.generator(batch)
     assert first["category"] != second["category"]
     assert torch.equal(first["fake"], second["fake"])
@@ -322,7 +327,7 @@ def test_with_invariance_g_is_told_by_a_warped_fake_and_q_by_warped_reals() -> N
 # The losses.
 
 
-def test_smoothing_is_refused_where_it_means_nothing() -> None:
+def test_smoothing_is_refused_for_losses_without_cross_entropy() -> None:
     for loss in ("lsgan", "hinge"):
         with pytest.raises(GanfoldError, match=f"--label-smoothing is for the losses of cross-entropy, not .* {loss}"):
             build("dcgan", Shape(3, 16), loss=loss, label_smoothing=0.1)
@@ -343,7 +348,7 @@ def test_losses_are_those_of_their_papers() -> None:
     assert torch.allclose(LOSSES["wasserstein"].real(d), -d)
 
 
-# Labels, through the whole program.
+# Labels in every verb.
 
 NAMES = ("cat", "dog", "owl")
 COUNTS = (48, 32, 16)
@@ -351,7 +356,7 @@ COUNTS = (48, 32, 16)
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A hundred images of 16 pixels in three folders, each class of its own brightness."""
+    """A hundred images of 16 pixels in three folders. Each class has its own brightness."""
     root, random = tmp_path_factory.mktemp("animals"), np.random.default_rng(0)
     for number, (name, count) in enumerate(zip(NAMES, COUNTS, strict=True)):
         (root / name).mkdir()
@@ -480,18 +485,18 @@ def test_checkups_and_evaluation_of_a_conditional_run_know_the_classes(tmp_path:
     run = ganfold.train("cgan", "digits", tmp_path / "run", **SMALL | {"networks": "mlp", "evaluate_every": 0})
     found = ganfold.evaluate(run, features="pixels", count=300, progress=False)
     assert list(found.classes) == [str(digit) for digit in range(10)]
-    assert {figure.name for figure in found.classes["3"]} == {figure.name for figure in found.figures}
+    assert {metric.name for metric in found.classes["3"]} == {metric.name for metric in found.metrics}
 
 
-def test_a_checkup_asks_for_classes_as_frequent_as_in_training(
+def test_a_checkup_draws_classes_as_often_as_training_does(
     photos: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = load(photos, held_out=0.5, progress=False)
     subject = trainer("cgan", held)
-    asked: list[Tensor] = []
+    requested: list[Tensor] = []
     sample = subject.sample
     monkeypatch.setattr(
-        subject, "sample", lambda z, condition: (asked.append(condition["label"]), sample(z, condition))[1]
+        subject, "sample", lambda z, condition: (requested.append(condition["label"]), sample(z, condition))[1]
     )
     examine = Checkup(held, 0, CPU)
     look = staticmethod(lambda images: torch.from_numpy(images.reshape(len(images), -1)[:, :60] / 255).float())
@@ -499,7 +504,7 @@ def test_a_checkup_asks_for_classes_as_frequent_as_in_training(
     monkeypatch.setattr(Checkup, "reference", torch.rand(48, 60))
     row = examine(subject)
     expected = as_frequent_as(held.class_counts, 0)(torch.arange(48))
-    assert torch.equal(torch.cat(asked)[:48], expected)
+    assert torch.equal(torch.cat(requested)[:48], expected)
     assert all(math.isfinite(value) for value in row.values())
 
 

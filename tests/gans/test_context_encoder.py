@@ -1,4 +1,4 @@
-"""The context encoder: what is hidden, what D sees, what counts."""
+"""The context encoder: what it hides, what D sees, and how errors count."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def images(count: int = 4, resolution: int = 32, channels: int = 3) -> Tensor:
 
 
 @pytest.mark.parametrize("holes", ["centre", "random"])
-def test_what_is_hidden_is_not_seen_and_all_else_is_kept(holes: str) -> None:
+def test_g_does_not_see_the_hole_and_keeps_all_else(holes: str) -> None:
     gan, real = build(holes=holes), images()
     condition = gan.condition(batch(real))
     other = torch.where(condition["mask"] > 0, -real, real)
@@ -42,7 +42,7 @@ def test_what_is_hidden_is_not_seen_and_all_else_is_kept(holes: str) -> None:
     assert 0 < condition["mask"].mean() < 0.6
 
 
-def test_holes_in_the_middle_are_a_quarter_of_the_image_of_one_colour() -> None:
+def test_a_hole_in_the_middle_is_a_quarter_of_the_image_and_of_one_colour() -> None:
     for channels, colour in ((1, 118.0), (3, 123.7), (4, 123.7)):
         condition = build(channels=channels).condition(batch(images(channels=channels)))
         assert condition["mask"].mean() == 0.25
@@ -57,7 +57,7 @@ def test_random_holes_differ_from_image_to_image_and_follow_from_the_batch() -> 
     assert not torch.equal(masks[0], masks[1])
 
 
-def test_d_sees_a_hole_in_the_middle_alone_and_else_the_whole_image() -> None:
+def test_d_sees_the_hole_alone_if_it_is_in_the_middle() -> None:
     real = images()
     outside = torch.where(centre_hole(real) > 0, real, -real)
     inside = torch.where(centre_hole(real) > 0, -real, real)
@@ -69,13 +69,13 @@ def test_d_sees_a_hole_in_the_middle_alone_and_else_the_whole_image() -> None:
 
 def test_the_border_around_the_hole_weighs_ten_times() -> None:
     gan = build(64)
-    assert gan.border == 4  # 7 of 128 pixels, at 64
+    assert gan.border == 4  # 7 pixels of 128, so 4 of 64
     real = images(resolution=64)
     mask = centre_hole(real)
     border, hole = 40**2 - 32**2, 32**2
     for where, expected in (
         (mask, hole),  # an error of 1 in the hole alone
-        (1 - mask, 10 * border),  # outside alone: only the border counts
+        (1 - mask, 10 * border),  # an error outside alone, of which the border counts
     ):
         terms = batch(real)
         terms.update({"mask": mask, "painted": real + where})
@@ -94,7 +94,7 @@ def test_losses_have_the_papers_weights() -> None:
     assert rates["G"] == pytest.approx(10 * rates["D"])
 
 
-def test_the_bottleneck_joins_all_places_of_a_channel_and_then_the_channels() -> None:
+def test_the_bottleneck_connects_all_pixels_of_a_channel_and_then_the_channels() -> None:
     torch.manual_seed(0)
     layer = ChannelWise(3)
     x = torch.zeros(1, 3, 4, 4)

@@ -41,7 +41,7 @@ def trainer(domains: ImageSet, **options: Any) -> Trainer:
 
 
 def test_the_networks_are_the_papers() -> None:
-    """Sec. 7.2; 11.4 M weights with 9 blocks and 2.76 M in each D, as its code has but for biases before a norm."""
+    """Sec. 7.2: 11.4 M weights with 9 blocks, 2.76 M in each D: the authors' code without biases before norms."""
     with torch.device("meta"):
         G, D = Generator(3, 3, 64, 9), PatchGAN(3, 64, 256, 70, nn.InstanceNorm2d)
     assert round(sum(w.numel() for w in G.parameters()) / 1e6, 1) == 11.4
@@ -65,7 +65,7 @@ def test_the_pool_fills_and_then_shows_earlier_fakes_half_of_the_time() -> None:
     values = shown[:, 0, 0, 0].tolist()
     assert all(value <= place for place, value in enumerate(values))
     kept = pool.images[:, 0, 0, 0].tolist()
-    assert sorted(values[50:] + kept) == list(range(1000))  # from then on what was shown has left the pool
+    assert sorted(values[50:] + kept) == list(range(1000))  # a fake that D has seen from the pool has left it
 
 
 def test_a_batch_in_parts_goes_through_the_pool_as_the_whole() -> None:
@@ -82,7 +82,7 @@ def test_the_pool_goes_on_to_the_bit_after_a_resume(domains: ImageSet) -> None:
     for _ in range(4):
         first.step()
     tensors, state = first.state()
-    assert int(tensors["gan.pool_y.count"]) == 6  # it is full, and swaps
+    assert int(tensors["gan.pool_y.count"]) == 6  # the pool is full, and swaps
     second.load({name: value.clone() for name, value in tensors.items()}, state)
     for _ in range(2):
         second.step()
@@ -95,7 +95,7 @@ def test_the_pool_goes_on_to_the_bit_after_a_resume(domains: ImageSet) -> None:
     )
     for _ in range(2):
         moved.step()
-    assert not torch.equal(moved.gan.D_Y[0].weight, second.gan.D_Y[0].weight)  # so what is in it matters
+    assert not torch.equal(moved.gan.D_Y[0].weight, second.gan.D_Y[0].weight)  # the content of the pool matters
 
 
 def test_a_step_in_parts_is_the_step_of_the_whole(domains: ImageSet) -> None:
@@ -139,14 +139,14 @@ def test_the_losses_are_the_papers() -> None:
     assert "identity" not in build().generator(batch)
 
 
-def test_the_kinds_may_differ_in_channels_but_not_for_the_identity() -> None:
+def test_the_two_kinds_may_differ_in_channels_unless_identity_compares_them() -> None:
     gan = build(Shape(3, 16, inputs=1))
     assert gan.F(gan.G(torch.zeros(1, 1, 16, 16))).shape == (1, 1, 16, 16)
     with pytest.raises(GanfoldError, match="1 and 3 channels differ"):
         build(Shape(3, 16, inputs=1), identity=0.5)
 
 
-def test_smooth_evens_out_what_both_generators_draw() -> None:
+def test_smooth_smooths_the_images_of_both_generators() -> None:
     gan = build(Shape(3, 16, inputs=1), smooth=True)
     x = noise.uniform(3, torch.arange(4), 3, 16, 16) * 2 - 1
     for network, channels in ((gan.G, 3), (gan.F, 1)):

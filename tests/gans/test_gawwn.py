@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def blocks() -> ImageSet:
-    """Blocks of three colours anywhere on a dark ground, 16 px, with captions of one word."""
+    """Blocks of three colours at any place on a dark ground, 16 px, with captions of one word."""
     random = np.random.default_rng(0)
     count = 512
     images = np.full((count, 3, 16, 16), 20, np.uint8)
@@ -67,7 +67,7 @@ def trainer(blocks: ImageSet, **options: object) -> Trainer:
 
 
 @pytest.mark.slow
-def test_it_draws_what_is_said_where_it_is_said(blocks: ImageSet) -> None:
+def test_it_draws_what_the_text_says_in_the_box(blocks: ImageSet) -> None:
     subject = trainer(blocks, decay_kimg=6.0)
     for _ in range(280):
         subject.step()
@@ -82,20 +82,20 @@ def test_it_draws_what_is_said_where_it_is_said(blocks: ImageSet) -> None:
         return float(bright[inside].mean() - bright[~inside].mean())
 
     boxes = fields["box"].numpy()
-    assert stands_out(boxes) > 30  # of blocks that are 220 brighter than the ground
+    assert stands_out(boxes) > 30  # the blocks are 220 brighter than the ground
     assert stands_out(np.roll(boxes, 1, 0)) < stands_out(boxes) / 2
     middles = [
         image[int(top + height / 2), int(left + width / 2)]
         for image, (left, top, width, height) in zip(made, boxes * 16, strict=True)
     ]
     read = np.abs(COLOURS - np.array(middles)[:, None]).sum(2).argmin(1) + 1
-    asked = fields["text"][:, 0].numpy()
-    assert (read == asked).mean() > 0.6
-    assert (read == np.roll(asked, 1)).mean() < 0.55
+    requested = fields["text"][:, 0].numpy()
+    assert (read == requested).mean() > 0.6
+    assert (read == np.roll(requested, 1)).mean() < 0.55
 
 
 def test_each_text_is_judged_by_itself(blocks: ImageSet) -> None:
-    """With BatchNorm over texts D could tell a batch of wrong texts from one of right texts without looking."""
+    """With BatchNorm over texts D could tell a batch of wrong texts without looking at the images."""
     gan = trainer(blocks).gan
     fields = Fields(blocks, CPU)(np.arange(16))
     others = fields["text"].clone()
@@ -121,8 +121,8 @@ def test_the_wrong_text_is_that_of_another_image_and_counts_half(blocks: ImageSe
     torch.testing.assert_close(terms["fake"], softplus(fake).mean() / 2)
 
 
-def test_outside_the_box_the_local_pathway_has_no_say(blocks: ImageSet) -> None:
-    """What it makes is pasted in: its weights move nothing far from the box."""
+def test_the_local_pathway_has_no_effect_outside_the_box(blocks: ImageSet) -> None:
+    """The box is pasted in, so its weights change nothing far away from it."""
     gan = trainer(blocks).gan.eval()
     z = noise.normal(1, torch.arange(2), 8)
     condition = {"text": torch.tensor([[1, 0], [2, 0]]), "box": torch.tensor([[0.0, 0.0, 0.25, 0.25]] * 2)}
@@ -162,6 +162,11 @@ def test_resume_at_keypoints_gives_the_same_bits(blocks: ImageSet) -> None:
     one.step()
     other.step()
     assert all(torch.equal(value, other.state()[0][name]) for name, value in one.state()[0].items())
+
+
+def test_d_gives_no_opinion_of_images_alone(blocks: ImageSet) -> None:
+    """A checkup shows D images without texts and places, so D must not be asked there."""
+    assert not trainer(blocks).gan.judges
 
 
 def test_a_set_without_keypoints_can_have_boxes(blocks: ImageSet) -> None:

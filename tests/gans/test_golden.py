@@ -1,4 +1,4 @@
-"""Fifty recorded steps of each GAN: a change that should not move numbers must not move these.
+"""Fifty recorded steps of each GAN. A change that should not move numbers must not move these.
 
 `python tests/gans/test_golden.py` records them anew, after a change that should.
 """
@@ -21,11 +21,11 @@ from tiny import rich_images, small_trainer, write_squares
 
 RECORD = Path(__file__).with_name("golden.json")
 STEPS, EVERY = 50, 10
-TOLERANCE = 0.05  # elsewhere: rounding differs, and training amplifies it
+TOLERANCE = 0.05  # on other machines rounding differs, and training amplifies it
 
 
 def recorded(name: str, images: ImageSet) -> dict[str, Any]:
-    """The means of all that is logged, every ten steps, and a digest of the whole state at the end."""
+    """The means of all logged values, every ten steps, and a digest of the whole state at the end."""
     trainer = small_trainer(name, images)
     rows = []
     for step in range(1, STEPS + 1):

@@ -1,4 +1,4 @@
-"""pix2pix: the U-Net's form, dropout from z, the loss, and inputs made of images."""
+"""pix2pix: the form of the U-Net, dropout from z, the loss, and inputs made of images."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_networks_are_the_papers() -> None:
 
 
 @pytest.mark.parametrize(("resolution", "reach", "seen"), [(128, 70, 70), (64, 70, 34), (64, 16, 16), (16, 70, 16)])
-def test_a_logit_sees_so_many_pixels(resolution: int, reach: int, seen: int) -> None:
+def test_a_logit_sees_this_many_pixels(resolution: int, reach: int, seen: int) -> None:
     torch.manual_seed(0)
     D = PatchGAN(1, 4, resolution, reach, nn.Identity).double()
     images = torch.zeros(1, 1, 256, 256, dtype=torch.float64, requires_grad=True)
@@ -62,7 +62,7 @@ def test_dropout_comes_from_z() -> None:
     assert not torch.equal(one, other)
     scaled = gan.sample(3 * noise.normal(1, torch.arange(4), *gan.latent), condition)
     assert torch.equal(one, scaled)  # only its signs count
-    assert gan.latent == (16 + 8,)  # of maps with 4 and 2 times the width at 16 px
+    assert gan.latent == (16 + 8,)  # at 16 px two maps are dropped from, with 4 and 2 times the width
 
 
 def test_the_loss_is_the_papers() -> None:
@@ -89,7 +89,7 @@ def test_inputs_are_made_of_the_images(kind: str, inputs: int) -> None:
         torch.testing.assert_close(made["input"][:, :3], torch.where(seen > 0, batch["image"], torch.zeros(())))
 
 
-def test_d_judges_the_input_with_the_holes_that_g_saw() -> None:
+def test_d_sees_the_holes_that_g_saw() -> None:
     gan, batch, seen = build(input="masked"), batch_of(), []
     batch.update(gan.fake(batch))
 
@@ -114,10 +114,10 @@ def test_what_cannot_be_made_is_refused(options: dict[str, Any], channels: int, 
 
 
 def test_it_learns_to_copy() -> None:
-    """Input and target the same: the L1 falls to a fraction in some steps."""
-    kind = find("pix2pix")
+    """If input and target are the same, the L1 falls to a fraction within some steps."""
+    gan_class = find("pix2pix")
     torch.manual_seed(0)
-    gan: Any = kind(kind.config_class(width=8, lr=2e-3), Shape(1, 16, inputs=1))
+    gan: Any = gan_class(gan_class.config_class(width=8, lr=2e-3), Shape(1, 16, inputs=1))
     losses = []
     for step in range(60):
         image = (noise.uniform(step, torch.arange(16), 1, 4, 4) * 2 - 1).repeat_interleave(4, 2).repeat_interleave(4, 3)

@@ -1,4 +1,4 @@
-"""The default GAN: its penalty against double backward, its schedules, its labels."""
+"""R3GAN: its penalty compared with second derivatives, its schedules, its labels."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def gradient(value: Tensor, gan: R3GAN) -> Tensor:
     return torch.cat([(w * 0 if g is None else g).flatten() for w, g in zip(weights, found, strict=True)]).detach()
 
 
-def test_differences_give_what_double_backward_gives() -> None:
-    """R1 + R2 over 1,000 images within 20 % in the mean, and their gradient in D's weights in the same direction."""
+def test_differences_estimate_the_exact_penalty() -> None:
+    """R1 + R2 over 1,000 images agree within 20 %, and their gradients in D's weights have the same direction."""
     gan = build(augment=0.0, share=1.0)
     drawn = batch(500)
     _, _, exact = gan.exact(drawn, drawn["image"], drawn["fake"])
@@ -60,7 +60,7 @@ def test_differences_give_what_double_backward_gives() -> None:
     errors = [abs(value / float(exact) - 1) for value in found]
     assert sum(errors) / len(errors) < 0.2
     assert abs(sum(found) / len(found) / float(exact) - 1) < 0.05
-    # one direction an image is noisy: 0.6 after one draw, 0.88 after these eight
+    # one direction for each image is noisy: 0.6 after one draw, 0.88 after these eight
     assert torch.cosine_similarity(slope, gradient(exact, gan), dim=0) > 0.8
 
 
@@ -115,7 +115,7 @@ def test_d_judges_each_image_by_itself() -> None:
     assert torch.allclose(together, alone, atol=1e-5)
 
 
-def test_labels_come_in_slowly() -> None:
+def test_labels_count_more_and_more() -> None:
     z, label, drawn = torch.randn(3, 64), torch.tensor([0, 1, 2]), batch(3, classes=3)
     apart = {}
     for seen in (0, 25_000, 50_000, 10**6):
@@ -131,7 +131,7 @@ def test_labels_come_in_slowly() -> None:
     assert apart[50_000] == pytest.approx(apart[10**6])
 
 
-def test_it_is_unconditional_without_labels_or_where_they_are_not_wanted() -> None:
+def test_it_is_unconditional_without_labels_or_on_request() -> None:
     assert build(LABELLED).conditional
     assert build(LABELLED).temper == 0.5
     for gan in (build(SHAPE), build(LABELLED, labels=False)):

@@ -24,14 +24,14 @@ CPU = torch.device("cpu")
 
 
 class Rounds(DCGAN):
-    """DCGAN with two updates of D, as anybody would write it; `seen` are the batches that each loss was given."""
+    """DCGAN with two updates of D. `given` has each loss, its batch and its fakes; `made` counts calls of `fake`."""
 
     def __init__(self, config: Config, shape: Shape, rounds: tuple[int, int] = (2, 1)) -> None:
         super().__init__(config, shape)
         self.G = torch.nn.Sequential(
             *(torch.nn.Linear(6, 32), torch.nn.LeakyReLU(0.2), torch.nn.Linear(32, 3 * 16 * 16)),
             *(torch.nn.Tanh(), torch.nn.Unflatten(1, (3, 16, 16))),
-        )  # neither network has BatchNorm: each image stands for itself
+        )  # without BatchNorm images do not depend on each other
         self.D = Discriminator(3, 16)
         self.optimizers = {
             name: torch.optim.Adam(getattr(self, name).parameters(), config.lr, config.betas) for name in "DG"
@@ -90,13 +90,13 @@ def test_g_learns_through_the_fakes_of_its_own_batch(images: ImageSet) -> None:
     assert first_fake.grad_fn is not None
     assert second_fake.grad_fn is not None
     assert not torch.equal(first_fake, second_fake)
-    assert first is subject.gan.given[0][1]  # the batch that the step began with, where its fakes were made
+    assert first is subject.gan.given[0][1]  # the batch that the step began with, and that its fakes were made from
     assert second is not first
     assert not torch.equal(subject.gan.G[0].weight, before)
-    assert not subject.gan.given[-1][1]["fake"].requires_grad  # a constant again, for the phases after it
+    assert not subject.gan.given[-1][1]["fake"].requires_grad  # a constant for the phases that follow
 
 
-def test_g_is_not_run_for_a_field_that_nobody_asks_for(images: ImageSet) -> None:
+def test_g_does_not_run_for_a_field_that_no_loss_reads(images: ImageSet) -> None:
     class Blind(Rounds):
         def discriminator(self, batch: Batch) -> Terms:
             assert "nothing" not in batch

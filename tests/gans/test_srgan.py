@@ -1,4 +1,4 @@
-"""SRGAN: what the contract's tests do not see, since a few steps of them are all pre-training."""
+"""SRGAN after its pretraining, which the few steps of the contract's tests do not reach."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ganfold.training.batches import Batches
 from ganfold.training.ranks import Ranks
 from ganfold.training.trainer import Trainer
 
-SMALL = Config(batch=8, width=4, blocks=1, scale=2, pretrain_kimg=0.016)  # two steps of pixels, then with D
+SMALL = Config(batch=8, width=4, blocks=1, scale=2, pretrain_kimg=0.016)  # two steps of pretraining
 
 
 def trainer(squares: Path, config: Config = SMALL) -> Trainer:
@@ -50,7 +50,7 @@ def test_first_pixels_alone_then_content_and_the_adversary(squares: Path) -> Non
 
 
 @pytest.mark.parametrize(("content", "terms"), [("pixels", {"fake", "pixels"}), ("features", {"fake", "features"})])
-def test_the_content_that_is_asked_for(squares: Path, content: str, terms: set[str]) -> None:
+def test_the_requested_content(squares: Path, content: str, terms: set[str]) -> None:
     subject = trainer(squares, replace(SMALL, content=content, pretrain_kimg=0.0))  # type: ignore[arg-type]
     subject.step()
     assert {name.removeprefix("G/") for name in subject.meter.means() if name.startswith("G/")} == terms
@@ -115,7 +115,7 @@ def test_the_discriminator_takes_every_size(resolution: int) -> None:
 
 
 @pytest.mark.parametrize("scale", [2, 4, 8])
-def test_the_generator_takes_every_size_and_sees_no_further_than_it_says(scale: int) -> None:
+def test_the_generator_takes_every_size_and_sees_no_further_than_its_reach(scale: int) -> None:
     torch.manual_seed(0)
     config = Config(width=4, blocks=2, scale=scale)  # type: ignore[arg-type]
     network = Generator(config, 3).eval()
@@ -129,24 +129,24 @@ def test_the_generator_takes_every_size_and_sees_no_further_than_it_says(scale: 
     (touched,) = torch.nonzero(difference, as_tuple=True)
     assert touched.min() >= (25 - reach) * scale
     assert touched.max() < (26 + reach) * scale
-    assert touched.min() < (25 - reach + 4) * scale  # nor is it said much too large
+    assert touched.min() < (25 - reach + 4) * scale  # and `reach` is not much too large
 
 
-def test_what_is_given_is_the_small_image_of_eight_bits() -> None:
+def test_the_condition_is_the_small_image_in_eight_bits() -> None:
     gan = SRGAN(SMALL, Shape(3, 16))
     low = gan.condition(Batch({"image": torch.rand(2, 3, 16, 16) * 2 - 1}, torch.arange(2)))["low"]
     assert low.shape == (2, 3, 8, 8)
     torch.testing.assert_close((low + 1) * 127.5, ((low + 1) * 127.5).round(), rtol=0, atol=1e-4)
 
 
-def test_the_network_of_features_is_neither_owned_nor_saved(squares: Path) -> None:
+def test_the_content_network_is_neither_trained_nor_saved(squares: Path) -> None:
     subject = trainer(squares, replace(SMALL, pretrain_kimg=0.0))
     subject.step()
     assert {name.split(".")[0] for name in subject.gan.state_dict()} == {"G", "D", "seen"}
     assert not any("features" in name for name in subject.state()[0] if not name.startswith("meter"))
 
 
-def test_a_checkup_does_not_ask_a_discriminator_that_has_learnt_nothing(
+def test_a_checkup_leaves_out_a_discriminator_that_has_learnt_nothing(
     squares: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkups, "efficientnet", lambda size, device: extractor("pixels"))
@@ -164,7 +164,7 @@ def test_what_cannot_be_made_is_refused() -> None:
         SRGAN(SMALL, Shape(3, 40))
 
 
-def test_a_wrong_file_of_weights_is_told_at_the_first_step(squares: Path, tmp_path: Path) -> None:
+def test_a_wrong_file_of_weights_fails_in_the_first_step(squares: Path, tmp_path: Path) -> None:
     subject = trainer(squares, replace(SMALL, vgg=str(tmp_path / "vgg19.pth")))
     with pytest.raises(GanfoldError, match=r"there is no file .*vgg19\.pth: give --vgg the state dict"):
         subject.step()

@@ -1,4 +1,4 @@
-"""The mathematics of the losses, where it is known: closed forms, best answers, toys that must converge or not."""
+"""The mathematics of the losses: closed forms, optimal discriminators, and toys that must converge or must not."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def linear(inputs: int, length: float) -> nn.Sequential:
 
 
 @pytest.mark.parametrize("length", [0.25, 1.0, 4.0])
-@pytest.mark.parametrize("scale", [0.0, 1.0, 100.0])  # all images alike, usual, far away
+@pytest.mark.parametrize("scale", [0.0, 1.0, 100.0])  # all images equal, the usual case, far away
 def test_the_penalty_of_a_linear_critic_is_known(length: float, scale: float) -> None:
-    """Gulrajani 2017, eq. 3: the gradient is w everywhere, so that the penalty is lambda (|w| - 1)^2."""
+    """Gulrajani 2017, eq. 3: the gradient is w everywhere, so the penalty is lambda (|w| - 1)^2."""
     torch.manual_seed(0)
     gan = WGANGP(WGANGPConfig(networks="mlp", z_dim=4), Shape(3, 8))
     gan.D = linear(3 * 64, length)
@@ -126,9 +126,9 @@ VANISHES = {"nonsaturating": False, "minimax": True, "lsgan": False, "hinge": Fa
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_where_the_gradient_for_the_generator_vanishes(name: str) -> None:
-    """Where D is sure that an image is a fake, D = -20 (Goodfellow 2014, sec. 3)."""
+    """At D = -20, where D is sure that an image is a fake (Goodfellow 2014, sec. 3)."""
     _, slope = value_and_slope(LOSSES[name].generator, -20.0)
-    assert slope < 0  # upwards in any case
+    assert slope < 0  # it always leads upwards
     assert (abs(slope) < 1e-6) == VANISHES[name]
 
 
@@ -139,7 +139,7 @@ Q = torch.tensor([0.1, 0.3, 0.2, 0.4], dtype=torch.float64)
 
 
 def best(name: str, p: Tensor, q: Tensor) -> tuple[Tensor, float]:
-    """D as a table, by gradient descent, and the loss it has then."""
+    """The optimal D as a table, found by gradient descent, and its loss."""
     loss, table = LOSSES[name], torch.full_like(p, 0.1, requires_grad=True)
     optimizer = torch.optim.Adam([table], lr=0.2)
     for step in range(400):
@@ -152,7 +152,7 @@ def best(name: str, p: Tensor, q: Tensor) -> tuple[Tensor, float]:
 
 
 def divergence(p: Tensor, q: Tensor) -> float:
-    """Jensen and Shannon's."""
+    """The divergence of Jensen and Shannon."""
     middle = (p + q) / 2
     return float(sum(torch.xlogy(x, x / middle).sum() for x in (p, q))) / 2
 
@@ -184,7 +184,7 @@ def test_the_best_discriminator_of_hinge_is_the_sign_of_p_minus_q() -> None:
 
 
 def test_a_critic_without_a_limit_has_no_best() -> None:
-    """Why WGAN needs one: the longer, the lower."""
+    """The loss falls without end. This is why WGAN needs a limit."""
     _, value = best("wasserstein", P, Q)
     assert value < -20 * float((P - Q).abs().max())
 
@@ -268,7 +268,7 @@ def test_without_r1_the_dirac_gan_does_not_converge(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*ALONE, "relativistic", "wasserstein"])
 def test_with_r1_the_dirac_gan_converges(name: str) -> None:
-    """Mescheder 2018, theorem 4.1: it is drawn into (0, 0)."""
+    """Mescheder 2018, theorem 4.1: it converges to (0, 0)."""
     assert math.hypot(*path(Config(name, "slopes", 0.3, batch=16), 120)[-1]) < 0.01
 
 
@@ -295,7 +295,7 @@ def test_a_phase_moves_exactly_what_its_optimizer_owns(name: str) -> None:
 
 @pytest.mark.parametrize("name", MIXTURES)
 def test_modes_are_counted(name: str) -> None:
-    """Of the reals all are found, and 1 - exp(-9/2) = 98.9 % are within three deviations."""
+    """Reals have all modes, and 1 - exp(-9/2) = 98.9 % lie within three deviations."""
     mixture = MIXTURES[name]
     reals = mixture.draw(0, 0, torch.arange(SAMPLES))
     found, good = mixture.modes(reals)

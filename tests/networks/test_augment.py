@@ -1,4 +1,4 @@
-"""DiffAugment: what it does to images, and that gradients pass through it."""
+"""DiffAugment changes images as described, and gradients pass through it."""
 
 from __future__ import annotations
 

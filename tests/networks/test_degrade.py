@@ -1,4 +1,4 @@
-"""What images are made from."""
+"""Inputs that are made of images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_shrink_is_pillows_bicubic_and_of_eight_bits() -> None:
 
 def test_grey_and_edges_have_one_channel() -> None:
     image = torch.full((2, 3, 16, 16), -1.0)
-    image[:, :, :, 8:] = 1.0  # a step of black to white
+    image[:, :, :, 8:] = 1.0  # a step from black to white
     assert grey(image)[0, 0, 0].tolist() == [-1.0] * 8 + [1.0] * 8
     lines = edges(image)
     assert lines.shape == (2, 1, 16, 16)
@@ -44,4 +44,4 @@ def test_holes_hide_a_quarter() -> None:
     assert set(drawn.unique().tolist()) == {0.0, 1.0}
     assert abs(drawn.mean() - 0.25) < 0.03
     assert drawn.mean((1, 2, 3)).min() > 0
-    assert drawn[:, :, 2:-2, 2:-2].flatten(1).std(0).min() > 0  # every pixel is hidden now and then
+    assert drawn[:, :, 2:-2, 2:-2].flatten(1).std(0).min() > 0  # every pixel is hidden sometimes

@@ -1,4 +1,4 @@
-"""Likeness as a network sees it."""
+"""The similarity of images as a network sees it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ganfold.networks.perceptual import IMAGENET, STAGES, VGG_SCALE, Perceptual,
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """VGG-19's trunk with random weights, in half precision, as torchvision names it."""
+    """VGG-19's trunk with random weights, in half precision, with the names of torchvision."""
     torch.manual_seed(0)
     found = {f"features.{name}": weight.half() for name, weight in VGG19Features(True).state_dict().items()}
-    found["classifier.6.bias"] = torch.zeros(1000)  # of no use here
+    found["classifier.6.bias"] = torch.zeros(1000)  # unused here
     path = tmp_path_factory.mktemp("vgg") / "vgg19.pth"
     torch.save(found, path)
     return path

@@ -44,7 +44,7 @@ def test_a_pasted_plane_is_one_inside_and_nothing_far_outside(box: list[float]) 
 
 
 def test_small_boxes_hold_the_mean_not_a_pixel() -> None:
-    """A fine pattern pasted very small is grey, not one of its two values."""
+    """A fine pattern, pasted very small, becomes grey and not one of its two values."""
     pattern = (torch.arange(8)[:, None] + torch.arange(8)) % 2 * 1.0
     made = paste(pattern[None, None], boxes([0, 0, 0.25, 0.25]), 8)[0, 0]
     assert made[:2, :2].sub(0.5).abs().max() < 0.2
@@ -82,5 +82,7 @@ def test_words_have_neighbours_and_padding_has_no_say() -> None:
     words = Words(6, 8).eval()
     short, long = words(torch.tensor([[1, 2, 3, 0]])), words(torch.tensor([[1, 2, 3, 0, 0, 0, 0]]))
     torch.testing.assert_close(short, long)
-    assert not torch.allclose(words(torch.tensor([[1, 2, 4, 3]])), words(torch.tensor([[1, 3, 4, 2]])))  # whose is what
+    assert not torch.allclose(
+        words(torch.tensor([[1, 2, 4, 3]])), words(torch.tensor([[1, 3, 4, 2]]))
+    )  # word order matters
     assert words(torch.zeros(1, 4, dtype=torch.int64)).isfinite().all()

@@ -1,4 +1,4 @@
-"""What is evened out, what is kept, and that it is the published step."""
+"""`smooth` is the published step: it smooths flat areas and keeps edges."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_no_colour_is_invented_and_none_is_lost() -> None:
 
 
 def test_flattened_grounds_are_nearly_one_colour_and_what_is_drawn_on_them_stays() -> None:
-    """A ground of blotches, too wide for `smooth`, and a square on it."""
+    """The ground has blotches that are too wide for `smooth`, and a square on it."""
     drawn = (0.05 * torch.sin(torch.arange(32) * math.tau / 16)).expand(1, 3, 32, 32).clone()
     ground = torch.ones(32, 32, dtype=torch.bool)
     ground[12:20, 12:20] = False

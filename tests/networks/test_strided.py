@@ -1,4 +1,4 @@
-"""Each block against PyTorch's own forward and gradients."""
+"""Each layer gives PyTorch's values and gradients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The faster form is the convolution that it stands for."""
+"""The fast layer equals the convolution that it replaces."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ or, as in the paper, fully connected ones."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -12,20 +13,21 @@ from torch import Tensor, nn
 from ganfold.errors import GanfoldError
 from ganfold.gans.contract import GAN, NOTHING, Batch, Condition, Phase, Shape, Terms, adam_pair
 from ganfold.gans.losses import LOSSES, watch_logits
+from ganfold.interface.options import BatchSize, Betas, Count, NotNegative, Share
 from ganfold.networks import dcgan, mlp
 from ganfold.networks.augment import augment
 
 
 @dataclass(frozen=True)
 class Config:
-    batch: int = 64  # images per step, over all ranks (sec. 4.1: 100)
+    batch: BatchSize = 64  # images per step, over all ranks (sec. 4.1: 100)
     networks: Literal["conv", "mlp"] = "conv"  # those of `dcgan`, or those of `gan` as in the paper
-    z_dim: int = 100  # dimensions of the latent z, normal (sec. 4.1: 100, uniform)
-    label_dim: int = 50  # dimensions of G's embedding of the label (sec. 4.1: a hidden layer of 1000 for y)
-    width: int = 64  # of conv: channels of the layer next to the image; doubles with each halving
-    lr: float = 2e-4  # Adam's learning rate (sec. 4.1: SGD, from 0.1 down to 1e-6)
-    betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2
-    augment: float = 0.0  # share of D's images shifted, recoloured, cut out; for few images (Zhao 2020) [try 0.5]
+    z_dim: Count = 100  # dimensions of the latent z, normal (sec. 4.1: 100, uniform)
+    label_dim: Count = 50  # dimensions of G's embedding of the label (sec. 4.1: a hidden layer of 1000 for y)
+    width: Count = 64  # of conv: channels of the layer next to the image; doubles with each halving
+    lr: NotNegative = 2e-4  # Adam's learning rate (sec. 4.1: SGD, from 0.1 down to 1e-6)
+    betas: Betas = (0.5, 0.999)  # Adam's beta_1, beta_2
+    augment: Share = 0.0  # share of D's images shifted, recoloured, cut out; for few images (Zhao 2020) [try 0.5]
 
 
 class Generator(nn.Module):
@@ -61,6 +63,7 @@ class Discriminator(nn.Module):
 
 class CGAN(GAN):
     config_class = Config
+    study_options = MappingProxyType({"width": 32})
     conditional = needs_labels = can_take_labels = True
     image_network = None  # D sees the label too
 

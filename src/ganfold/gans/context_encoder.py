@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ganfold.gans.contract import GAN, NOTHING, Batch, Condition, Phase, Shape, Terms, adam
 from ganfold.gans.losses import LOSSES, watch_logits
+from ganfold.interface.options import BatchSize, Betas, Count, NotNegative
 from ganfold.networks.dcgan import Discriminator, initialise
 from ganfold.networks.degrade import centre_hole, random_holes
 from ganfold.networks.strided import Double, Halve, pyramid
@@ -23,16 +24,16 @@ GREY = (118.0,)  # ... and its mean luminance
 
 @dataclass(frozen=True)
 class Config:
-    batch: int = 64  # images per step, over all ranks (the authors' code: 64)
+    batch: BatchSize = 64  # images per step, over all ranks (the authors' code: 64)
     holes: Literal["centre", "random"] = "centre"  # the middle square of half the side, or three rectangles (sec. 3.3)
-    width: int = 64  # channels of the layer next to the image; doubles with each halving (fig. 9: 64)
-    lr: float = 2e-3  # Adam's learning rate of G, ten times that of D (sec. 5.1) ...
-    lr_d: float = 2e-4  # ... and of D (as in DCGAN)
-    betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2 (as in DCGAN)
-    reconstruction: float = 0.999  # weight of the masked L2 (sec. 5.1: lambda_rec)
-    adversarial: float = 0.001  # weight of D's opinion (sec. 5.1: lambda_adv)
-    overlap: int = 7  # border around the hole that is painted too, in pixels of an image of 128 (sec. 5.1) ...
-    overlap_weight: float = 10.0  # ... and the weight of its L2 (sec. 5.1)
+    width: Count = 64  # channels of the layer next to the image; doubles with each halving (fig. 9: 64)
+    lr: NotNegative = 2e-3  # Adam's learning rate of G, ten times that of D (sec. 5.1) ...
+    lr_d: NotNegative = 2e-4  # ... and of D (as in DCGAN)
+    betas: Betas = (0.5, 0.999)  # Adam's beta_1, beta_2 (as in DCGAN)
+    reconstruction: NotNegative = 0.999  # weight of the masked L2 (sec. 5.1: lambda_rec)
+    adversarial: NotNegative = 0.001  # weight of D's opinion (sec. 5.1: lambda_adv)
+    overlap: Count = 7  # border around the hole that is painted too, in pixels of an image of 128 (sec. 5.1) ...
+    overlap_weight: NotNegative = 10.0  # ... and the weight of its L2 (sec. 5.1)
 
 
 class ChannelWise(nn.Module):

@@ -92,11 +92,11 @@ class Phase:
     early: Callable[[Batch], dict[str, Tensor]] | None = None
     """The first half of this phase's forward pass: it makes fields, and runs at the start of the step.
 
-    This phase differentiates through these fields. All other phases see them as constants. A fake that is made here is
-    made once in a step: D judges the very images through which G then learns.
+    This phase differentiates through these fields, and sees the batch that they were made from. All other phases see
+    them as constants. A fake that is made here is made once in a step: D judges the very images through which G learns.
 
-    A batch of a later round has such a field too, made from its own rows. The trainer makes it when a loss first asks
-    for `batch["fake"]`. A critic that makes its own fakes therefore costs nothing extra.
+    The batch of a later round has these fields too, made from its own rows. The trainer makes them when a loss first
+    asks for one, as in `batch["fake"]`. A critic that makes its own fakes therefore costs nothing extra.
 
     If memory holds only parts of a batch, `early` runs again for each part of this phase. An earlier phase must not
     have moved the weights that it uses.
@@ -127,24 +127,24 @@ class GAN(nn.Module):
     latent: tuple[int, ...]  # shape of one z, without the batch
     optimizers: dict[str, Optimizer]
     phases: list[Phase]
-    seen: Tensor  # int64 (), the clock: real images seen before this step, over all ranks; kept by the trainer
+    seen: Tensor  # int64 (), the clock: real images seen before this step, over all ranks; the trainer sets it
 
-    # A GAN sets these where the default is wrong. They tell the rest of the package what it is.
+    # A GAN sets these if the default is wrong. They tell the rest of the package what it is.
     task: Task = "generation"
     conditioned_on_images: bool = False  # whether `condition` takes fields of real images, beyond the label
     conditional: bool = False  # whether `sample` takes a label
     needs_labels: bool = False  # whether it cannot do without labels
     can_take_labels: bool = False  # whether it learns by class, always or by its option `labels`
     planned: tuple[str, ...] = ("batch", "width", "augment")  # options that a plan may set, if `Config` has them
+    study_options: Mapping[str, Any] = MappingProxyType({})  # its options where `augment` and `study` train it
     image_network: str | None = "D"  # dotted name of the network that sees an image and nothing else, for `probe`
     averaged: tuple[str, ...] = ("G",)  # the networks whose running average makes the samples
     ema_kimg: float = 10.0  # half-life of that average, in thousand images ...
     ema_share: float = 0.05  # ... and at most this share of the images seen
     temper: float = 1.0  # classes are drawn by their share to this power; see `Batches`
-
     mixes_images: bool = False  # whether a loss depends on which images share a batch, beyond BatchNorm
 
-    # Of a task that takes a user's image.
+    # For tasks that take a user's image.
     scale: int = 1  # how many times larger the result is than the user's image
     reach: int = 0  # super-resolution: pixels of the small image that one pixel depends on, to each side, at most
     two_way: bool = False  # translation: whether `translate` also goes back

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ganfold.errors import GanfoldError
 from ganfold.gans.contract import GAN, NOTHING, Batch, Condition, DataKind, Phase, Shape, Terms, adam, second_half
 from ganfold.gans.losses import LOSSES
+from ganfold.interface.options import BatchSize, Betas, Count, NotNegative
 from ganfold.networks.dcgan import initialise
 from ganfold.networks.patch import PatchGAN
 from ganfold.networks.pool import Pool
@@ -20,17 +21,17 @@ from ganfold.networks.smooth import Smooth
 @dataclass(frozen=True)
 class Config:
     target: str = ""  # images of the kind to make, Y, named as in --data, which names X
-    batch: int = 4  # images of each kind per step, over all ranks (sec. 4: 1)
-    width: int = 64  # channels next to the image (sec. 7.2)
-    blocks: int = 6  # residual blocks (sec. 7.2: 6 for 128 px, 9 from 256 px on)
+    batch: BatchSize = 4  # images of each kind per step, over all ranks (sec. 4: 1)
+    width: Count = 64  # channels next to the image (sec. 7.2)
+    blocks: Count = 6  # residual blocks (sec. 7.2: 6 for 128 px, 9 from 256 px on)
     patch: Literal[16, 34, 70] = 70  # side of the patches that D judges, in pixels (sec. 7.2); at most the image's
-    cycle: float = 10.0  # weight of the cycle loss (sec. 4: lambda)
-    identity: float = 0.0  # share of that weight for keeping images that are of the target kind (sec. 7.1) [try 0.5]
+    cycle: NotNegative = 10.0  # weight of the cycle loss (sec. 4: lambda)
+    identity: NotNegative = 0.0  # share of that weight to keep images of the target kind (sec. 7.1) [try 0.5]
     smooth: bool = False  # the last layers of G and F smooth areas that they deem flat, as in `rsgan`; for drawings
-    pool: int = 50  # earlier fakes that each D sees again (sec. 4)
-    lr: float = 2e-4  # Adam's learning rate (sec. 4) ...
-    decay_kimg: float = 200.0  # ... falls to 1 % in the second half of this many kimg (sec. 4: 200 epochs, to 0)
-    betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2 (the authors' code)
+    pool: Count = 50  # earlier fakes that each D sees again (sec. 4)
+    lr: NotNegative = 2e-4  # Adam's learning rate (sec. 4) ...
+    decay_kimg: NotNegative = 200.0  # ... falls to 1 % in the second half of this many kimg (sec. 4: 200 epochs, to 0)
+    betas: Betas = (0.5, 0.999)  # Adam's beta_1, beta_2 (the authors' code)
 
 
 class Residual(nn.Module):

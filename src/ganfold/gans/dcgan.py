@@ -11,21 +11,22 @@ from torch import Tensor
 from ganfold.errors import GanfoldError
 from ganfold.gans.contract import GAN, NOTHING, Batch, Condition, Phase, Shape, Terms, adam_pair
 from ganfold.gans.losses import LOSSES, watch_logits
+from ganfold.interface.options import BatchSize, Betas, Count, NotNegative, Share, Smoothing
 from ganfold.networks.augment import augment, noisy
 from ganfold.networks.dcgan import Discriminator, Generator, initialise
 
 
 @dataclass(frozen=True)
 class Config:
-    batch: int = 128  # images per step, over all ranks (sec. 4)
-    z_dim: int = 100  # dimensions of the latent z, normal (fig. 1: uniform)
-    width: int = 64  # channels of the layer next to the image; doubles with each halving (fig. 1: 128)
-    lr: float = 2e-4  # Adam's learning rate (sec. 4)
-    betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2 (sec. 4)
+    batch: BatchSize = 128  # images per step, over all ranks (sec. 4)
+    z_dim: Count = 100  # dimensions of the latent z, normal (fig. 1: uniform)
+    width: Count = 64  # channels of the layer next to the image; doubles with each halving (fig. 1: 128)
+    lr: NotNegative = 2e-4  # Adam's learning rate (sec. 4)
+    betas: Betas = (0.5, 0.999)  # Adam's beta_1, beta_2 (sec. 4)
     loss: Literal["nonsaturating", "minimax", "lsgan", "hinge"] = "nonsaturating"  # see docs/losses.md
-    label_smoothing: float = 0.0  # one-sided: D's target on reals is 1 - this (Salimans 2016, sec. 3.4)
-    input_noise: float = 0.0  # deviation of normal noise on all images that D sees (Sonderby 2016, sec. 3)
-    augment: float = 0.0  # share of D's images shifted, recoloured, cut out; for few images (Zhao 2020) [try 0.5]
+    label_smoothing: Smoothing = 0.0  # one-sided: D's target on reals is 1 - this (Salimans 2016, sec. 3.4)
+    input_noise: NotNegative = 0.0  # deviation of normal noise on all images that D sees (Sonderby 2016, sec. 3)
+    augment: Share = 0.0  # share of D's images shifted, recoloured, cut out; for few images (Zhao 2020) [try 0.5]
 
 
 class DCGAN(GAN):

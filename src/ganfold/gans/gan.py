@@ -9,18 +9,19 @@ from torch import Tensor
 
 from ganfold.gans.contract import GAN, NOTHING, Batch, Condition, Phase, Shape, Terms, adam_pair
 from ganfold.gans.losses import LOSSES, watch_logits
+from ganfold.interface.options import BatchSize, Betas, Count, NotNegative, Smoothing
 from ganfold.networks.augment import noisy
 from ganfold.networks.mlp import Discriminator, Generator
 
 
 @dataclass(frozen=True)
 class Config:
-    batch: int = 64  # images per step, over all ranks (the paper's code: 100)
-    z_dim: int = 100  # dimensions of the latent z, normal (the paper's code: uniform)
-    lr: float = 2e-4  # Adam's learning rate
-    betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2
-    label_smoothing: float = 0.0  # one-sided: D's target on reals is 1 - this (Salimans 2016, sec. 3.4)
-    input_noise: float = 0.0  # deviation of normal noise on all images that D sees (Sonderby 2016, sec. 3)
+    batch: BatchSize = 64  # images per step, over all ranks (the paper's code: 100)
+    z_dim: Count = 100  # dimensions of the latent z, normal (the paper's code: uniform)
+    lr: NotNegative = 2e-4  # Adam's learning rate
+    betas: Betas = (0.5, 0.999)  # Adam's beta_1, beta_2
+    label_smoothing: Smoothing = 0.0  # one-sided: D's target on reals is 1 - this (Salimans 2016, sec. 3.4)
+    input_noise: NotNegative = 0.0  # deviation of normal noise on all images that D sees (Sonderby 2016, sec. 3)
 
 
 class MLPGAN(GAN):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ganfold.errors import GanfoldError
 from ganfold.gans.contract import GAN, NOTHING, Batch, Condition, DataKind, Phase, Shape, Terms, adam_pair, cosine
 from ganfold.gans.losses import LOSSES
+from ganfold.interface.options import BatchSize, Betas, Count, NotNegative
 from ganfold.networks.dcgan import initialise
 from ganfold.networks.placing import Place, Words, crop, paste
 from ganfold.networks.strided import Double, FromLatent, Halve, ToLogit, pyramid
@@ -20,15 +21,15 @@ from ganfold.networks.strided import Double, FromLatent, Halve, ToLogit, pyramid
 
 @dataclass(frozen=True)
 class Config:
-    batch: int = 32  # images per step, over all ranks (the paper: 16)
+    batch: BatchSize = 32  # images per step, over all ranks (the paper: 16)
     where: Literal["box", "keypoints"] = "box"  # what names the place (sec. 4.1 and 4.2)
-    z_dim: int = 64  # dimensions of the latent z, normal (the paper: 100)
-    text_dim: int = 64  # dimensions of a text, learnt with G and D (the paper: 1024, of a pretrained network)
-    width: int = 32  # channels of the layer next to the image; doubles with each halving
-    lr: float = 1e-3  # Adam's learning rate (the paper: 2e-4, halved now and then) ...
-    lr_end: float = 1e-4  # ... and where its cosine ends
-    decay_kimg: float = 400.0  # length of that cosine; best is the whole training
-    betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2
+    z_dim: Count = 64  # dimensions of the latent z, normal (the paper: 100)
+    text_dim: Count = 64  # dimensions of a text, learnt with G and D (the paper: 1024, of a pretrained network)
+    width: Count = 32  # channels of the layer next to the image; doubles with each halving
+    lr: NotNegative = 1e-3  # Adam's learning rate (the paper: 2e-4, halved now and then) ...
+    lr_end: NotNegative = 1e-4  # ... and where its cosine ends
+    decay_kimg: NotNegative = 400.0  # length of that cosine; best is the whole training
+    betas: Betas = (0.5, 0.999)  # Adam's beta_1, beta_2
 
 
 class Generator(nn.Module):
@@ -111,13 +112,12 @@ class GAWWN(GAN):
         super().__init__(config, shape)
         if config.where == "keypoints" and not shape.keypoints:
             raise GanfoldError('--where keypoints needs `"keypoints": [[x, y], ...]` in each line of metadata.jsonl')
-        self.loss = LOSSES["nonsaturating"]
         self.G, self.D = Generator(config, shape), Discriminator(config, shape)
         self.apply(initialise)
         for layer in (self.D.seen, *self.D.local):  # no BatchNorm follows these
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, 0.2)
-        self.latent = (config.z_dim,)
+        self.loss, self.latent = LOSSES["nonsaturating"], (config.z_dim,)
         self.optimizers = adam_pair(self, config)
         self.phases = [Phase(self.discriminator, "D"), Phase(self.generator, "G", early=self.fake)]
 

@@ -13,24 +13,25 @@ from torch import Tensor, nn
 
 from ganfold.gans.contract import GAN, NOTHING, Batch, Condition, Phase, Shape, Terms, adam
 from ganfold.gans.losses import LOSSES, watch_logits
+from ganfold.interface.options import BatchSize, Betas, Count, NotNegative
 from ganfold.networks import dcgan, mlp
 from ganfold.networks.augment import warp
 
 
 @dataclass(frozen=True)
 class Config:
-    batch: int = 128  # images per step, over all ranks (the authors' code: 128)
-    z_dim: int = 62  # dimensions of the latent's incompressible part, normal (app. C.1; the authors' code: uniform)
-    categories: int = 10  # values of the categorical code (app. C.1)
-    continuous: int = 2  # number of continuous codes, uniform in [-1, 1] (app. C.1)
+    batch: BatchSize = 128  # images per step, over all ranks (the authors' code: 128)
+    z_dim: Count = 62  # dimensions of the latent's incompressible part, normal (app. C.1; the authors' code: uniform)
+    categories: Count = 10  # values of the categorical code (app. C.1)
+    continuous: Count = 2  # number of continuous codes, uniform in [-1, 1] (app. C.1)
     networks: Literal["conv", "mlp"] = "conv"  # those of `dcgan`, or the fully connected ones of `gan`
-    width: int = 64  # of conv: channels of the layer next to the image; doubles with each halving (app. C.1: 64)
-    information: float = 1.0  # weight of the category's mutual information (eq. 6: lambda; sec. 6: 1)
-    information_continuous: float = 0.1  # the same of the continuous codes (sec. 6: smaller; the authors' code: 1)
-    invariance: float = 0.0  # weight of a term, not in the paper: the category survives small distortions [try 3]
-    lr: float = 2e-4  # Adam's learning rate of D and Q (app. C.1)
-    lr_generator: float = 1e-3  # Adam's learning rate of G (app. C.1)
-    betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2 (the authors' code)
+    width: Count = 64  # of conv: channels of the layer next to the image; doubles with each halving (app. C.1: 64)
+    information: NotNegative = 1.0  # weight of the category's mutual information (eq. 6: lambda; sec. 6: 1)
+    information_continuous: NotNegative = 0.1  # the same of the continuous codes (sec. 6: smaller; the code: 1)
+    invariance: NotNegative = 0.0  # weight of a term, not in the paper: the category survives small distortions [try 3]
+    lr: NotNegative = 2e-4  # Adam's learning rate of D and Q (app. C.1)
+    lr_generator: NotNegative = 1e-3  # Adam's learning rate of G (app. C.1)
+    betas: Betas = (0.5, 0.999)  # Adam's beta_1, beta_2 (the authors' code)
 
 
 class Recogniser(nn.Sequential):

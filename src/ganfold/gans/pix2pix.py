@@ -24,6 +24,7 @@ from ganfold.gans.contract import (
     second_half,
 )
 from ganfold.gans.losses import LOSSES, watch_logits
+from ganfold.interface.options import BatchSize, Betas, Count, NotNegative
 from ganfold.networks.dcgan import initialise
 from ganfold.networks.degrade import edges, enlarge, grey, random_holes, shrink
 from ganfold.networks.patch import PatchGAN
@@ -32,15 +33,15 @@ from ganfold.networks.strided import Double, Halve, halvings
 
 @dataclass(frozen=True)
 class Config:
-    batch: int = 16  # images per step, over all ranks (sec. 3.3: 1 to 10, which give BatchNorm poor averages)
+    batch: BatchSize = 16  # images per step, over all ranks (sec. 3.3: 1 to 10, which give BatchNorm poor averages)
     input: Literal["pairs", "edges", "grey", "lowres", "masked"] = "pairs"  # in the data, or made of each image
-    scale: int = 4  # of --input lowres: how many times smaller it is
-    width: int = 64  # channels next to the image; doubles with each halving, up to 8 times this (sec. 6.1)
+    scale: Count = 4  # of --input lowres: how many times smaller it is
+    width: Count = 64  # channels next to the image; doubles with each halving, up to 8 times this (sec. 6.1)
     patch: Literal[16, 34, 70] = 70  # side of the patches that D judges, in pixels (sec. 4.4); at most the image's
-    l1: float = 100.0  # weight of the absolute difference (sec. 4.2: lambda)
-    lr: float = 2e-4  # Adam's learning rate (sec. 3.3) ...
-    decay_kimg: float = 200.0  # ... falls to 1 % in the second half of this many kimg (the authors' code: 200 epochs)
-    betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2 (sec. 3.3)
+    l1: NotNegative = 100.0  # weight of the absolute difference (sec. 4.2: lambda)
+    lr: NotNegative = 2e-4  # Adam's learning rate (sec. 3.3) ...
+    decay_kimg: NotNegative = 200.0  # ... falls to 1 % in the second half of this many kimg (the code: 200 epochs)
+    betas: Betas = (0.5, 0.999)  # Adam's beta_1, beta_2 (sec. 3.3)
 
 
 class Generator(nn.Module):

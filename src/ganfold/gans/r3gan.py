@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
 from ganfold.gans.contract import GAN, NOTHING, Batch, Condition, Phase, Shape, Terms, adam_pair, cosine
 from ganfold.gans.losses import relativistic, watch_logits
+from ganfold.interface.options import NOT_NEGATIVE, BatchSize, Betas, Count, NotNegative, Share
 from ganfold.networks.augment import augment
 from ganfold.networks.residual import Discriminator, Generator
 from ganfold.networks.strided import pyramid
@@ -26,23 +27,23 @@ SIZES = {  # channels next to the image (they double with each halving), most ch
 
 @dataclass(frozen=True)
 class Config:
-    batch: int = 32  # images per step, over all ranks
+    batch: BatchSize = 32  # images per step, over all ranks
     size: Literal["nano", "tiny", "small", "base"] = "nano"  # of the networks
-    z_dim: int = 64  # dimensions of the latent z, normal (the authors' code: 64)
+    z_dim: Count = 64  # dimensions of the latent z, normal (the authors' code: 64)
     norm: bool = True  # BatchNorm in G, which the paper lacks: G learns faster on small budgets
-    gamma: float | None = None  # weight of R1 and R2 at first; it falls to a tenth [5e-4 for each pixel]
+    gamma: Annotated[float | None, NOT_NEGATIVE] = None  # first weight of R1 and R2; ends at a tenth [5e-4 a pixel]
     penalty: Literal["difference", "exact"] = "difference"  # by differences, or by second derivatives as in the paper
-    share: float = 0.25  # share of the batch that is penalised by differences
-    sigma: float = 0.01  # deviation of the noise in a difference
-    centring: float = 0.01  # weight of (D(x) + D(G(z)))^2; the paper's loss lets this sum drift
-    lr: float = 5e-4  # Adam's learning rate (the authors' code: 2e-4) ...
-    lr_end: float = 5e-5  # ... and where its cosine ends (the authors' code: 5e-5)
-    betas: tuple[float, float] = (0.0, 0.99)  # Adam's beta_1, beta_2 (the authors' code: 0, 0.9 to 0.99)
-    decay_kimg: float = 1000.0  # gamma and the learning rate fall over this many kimg
-    augment: float = 0.5  # share of D's images shifted, recoloured, cut out (Zhao 2020); 0 for many images
+    share: Share = 0.25  # share of the batch that is penalised by differences
+    sigma: NotNegative = 0.01  # deviation of the noise in a difference
+    centring: NotNegative = 0.01  # weight of (D(x) + D(G(z)))^2; the paper's loss lets this sum drift
+    lr: NotNegative = 5e-4  # Adam's learning rate (the authors' code: 2e-4) ...
+    lr_end: NotNegative = 5e-5  # ... and where its cosine ends (the authors' code: 5e-5)
+    betas: Betas = (0.0, 0.99)  # Adam's beta_1, beta_2 (the authors' code: 0, 0.9 to 0.99)
+    decay_kimg: NotNegative = 1000.0  # gamma and the learning rate fall over this many kimg
+    augment: Share = 0.5  # share of D's images shifted, recoloured, cut out (Zhao 2020); 0 for many images
     labels: bool = True  # learn by class, if the images have classes
-    labels_kimg: float = 50.0  # ramp labels in over this many kimg; otherwise small classes collapse (Shahbazi 2022)
-    temper: float = 0.5  # with labels: classes are drawn by their share to this power
+    labels_kimg: NotNegative = 50.0  # ramp labels in over this many kimg, or small classes collapse (Shahbazi 2022)
+    temper: NotNegative = 0.5  # with labels: classes are drawn by their share to this power
 
 
 class R3GAN(GAN):

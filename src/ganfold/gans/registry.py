@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 GROUP = "ganfold.gans"  # the entry points by which an installed package adds GANs
 EXAMPLE = "my_gan.py:SNGAN"
+DEFAULT = "rsgan"  # the GAN that a plan chooses
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,14 @@ arXiv:1807.00734, with the networks of `dcgan` and what makes them learn fast: t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from torch import Tensor
 
 from ganfold.gans.contract import GAN, NOTHING, Batch, Condition, Phase, Shape, Terms, adam_pair, cosine
 from ganfold.gans.losses import relativistic, relativistic_hinge, watch_logits
+from ganfold.interface.options import BatchSize, Betas, Count, NotNegative, Share
 from ganfold.networks.augment import augment, noisy
 from ganfold.networks.dcgan import initialise
 from ganfold.networks.labelled import Discriminator, Generator
@@ -18,26 +20,27 @@ from ganfold.networks.smooth import flatten
 
 @dataclass(frozen=True)
 class Config:
-    batch: int = 16  # images per step, over all ranks; small, for many updates
-    z_dim: int = 64  # dimensions of the latent z, normal
-    width: int = 32  # of G: channels of the layer next to the image; doubles with each halving
-    width_d: int = 48  # of D; wider than G: the better gradient outweighs the updates it costs
+    batch: BatchSize = 16  # images per step, over all ranks; small, for many updates
+    z_dim: Count = 64  # dimensions of the latent z, normal
+    width: Count = 32  # of G: channels of the layer next to the image; doubles with each halving
+    width_d: Count = 48  # of D; wider than G: the better gradient outweighs the updates it costs
     loss: Literal["hinge", "logistic"] = "hinge"  # of the difference; the paper's is logistic (eq. 4, 5): D wins late
-    lr: float = 1e-3  # Adam's learning rate (sec. 6: 2e-4, which takes three times as long)
-    lr_end: float = 1e-4  # where the cosine of the learning rate ends ...
-    decay_kimg: float = 0.0  # ... after this many kimg; 0: it never falls, which is better
-    betas: tuple[float, float] = (0.5, 0.999)  # Adam's beta_1, beta_2 (sec. 6)
+    lr: NotNegative = 1e-3  # Adam's learning rate (sec. 6: 2e-4, which takes three times as long)
+    lr_end: NotNegative = 1e-4  # where the cosine of the learning rate ends ...
+    decay_kimg: NotNegative = 0.0  # ... after this many kimg; 0: it never falls, which is better
+    betas: Betas = (0.5, 0.999)  # Adam's beta_1, beta_2 (sec. 6)
     smooth: bool = True  # G's last layer smooths areas that G deems flat; this removes grain from backgrounds
     flatten: bool = False  # smooth samples over wide areas too, unseen by D; for drawings
-    input_noise: float = 0.1  # deviation of normal noise on all images that D sees; keeps variety
-    augment: float = 0.0  # share of D's images shifted, recoloured, cut out; for few images (Zhao 2020) [try 0.5]
+    input_noise: NotNegative = 0.1  # deviation of normal noise on all images that D sees; keeps variety
+    augment: Share = 0.0  # share of D's images shifted, recoloured, cut out; for few images (Zhao 2020) [try 0.5]
     labels: bool = False  # learn by class, if the images have classes
-    label_dim: int = 32  # dimensions of G's embedding of the label
-    temper: float = 0.5  # with labels: classes are drawn by their share to this power
+    label_dim: Count = 32  # dimensions of G's embedding of the label
+    temper: NotNegative = 0.5  # with labels: classes are drawn by their share to this power
 
 
 class RSGAN(GAN):
     config_class = Config
+    study_options = MappingProxyType({"labels": True})
     can_take_labels = True
     planned = ("batch", "width", "augment", "flatten", "input_noise", "decay_kimg")
     image_network = "D.0"  # D's head can take labels

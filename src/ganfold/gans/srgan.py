@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ganfold.errors import GanfoldError
 from ganfold.gans.contract import GAN, NOTHING, Batch, Condition, Phase, Shape, Terms, adam
 from ganfold.gans.losses import LOSSES, watch_logits
+from ganfold.interface.options import BatchSize, Betas, Count, NotNegative
 from ganfold.networks.degrade import shrink
 from ganfold.networks.perceptual import Perceptual
 from ganfold.networks.subpixel import OnShuffled
@@ -20,19 +21,19 @@ from ganfold.networks.subpixel import OnShuffled
 
 @dataclass(frozen=True)
 class Config:
-    batch: int = 16  # images per step, over all ranks (sec. 3.2)
+    batch: BatchSize = 16  # images per step, over all ranks (sec. 3.2)
     scale: Literal[2, 4, 8] = 4  # how many times larger the image becomes (sec. 3.2: 4)
-    width: int = 64  # channels of G's maps and of D's first (fig. 4)
-    blocks: int = 16  # residual blocks of G (fig. 4)
-    pretrain_kimg: float = 100.0  # kimg of pixel loss without D: SRResNet (sec. 3.2: 16,000)
-    pretrain_lr: float = 1e-4  # Adam's learning rate meanwhile (sec. 3.2) [try 1e-3 if time is short]
-    lr: float = 1e-4  # Adam's learning rate after that (sec. 3.2) ...
-    drop_kimg: float = 1600.0  # ... which falls to a tenth after this many kimg with D (sec. 3.2)
-    betas: tuple[float, float] = (0.9, 0.999)  # Adam's beta_1 (sec. 3.2) and beta_2
+    width: Count = 64  # channels of G's maps and of D's first (fig. 4)
+    blocks: Count = 16  # residual blocks of G (fig. 4)
+    pretrain_kimg: NotNegative = 100.0  # kimg of pixel loss without D: SRResNet (sec. 3.2: 16,000)
+    pretrain_lr: NotNegative = 1e-4  # Adam's learning rate meanwhile (sec. 3.2) [try 1e-3 if time is short]
+    lr: NotNegative = 1e-4  # Adam's learning rate after that (sec. 3.2) ...
+    drop_kimg: NotNegative = 1600.0  # ... which falls to a tenth after this many kimg with D (sec. 3.2)
+    betas: Betas = (0.9, 0.999)  # Adam's beta_1 (sec. 3.2) and beta_2
     content: Literal["both", "features", "pixels"] = "both"  # what G must match (sec. 2.2.1; table 1: one of them)
     vgg: str | None = None  # file of VGG-19's weights; its features then replace EfficientNet's (sec. 2.2.1)
     vgg_layer: Literal["relu5_4", "conv5_4"] = "relu5_4"  # the layer of VGG-19 (sec. 3.2: relu5_4)
-    adversarial: float = 1e-3  # weight of the adversarial loss (eq. 3)
+    adversarial: NotNegative = 1e-3  # weight of the adversarial loss (eq. 3)
 
 
 class Block(nn.Module):

@@ -11,19 +11,20 @@ from torch import Tensor, nn
 
 from ganfold.gans.contract import GAN, NOTHING, Batch, Condition, Phase, Shape, Terms
 from ganfold.gans.losses import watch_logits
+from ganfold.interface.options import BatchSize, Count, NotNegative
 from ganfold.networks import mlp
 from ganfold.networks.dcgan import Discriminator, Generator, initialise
 
 
 @dataclass(frozen=True)
 class Config:
-    batch: int = 64  # images per update, over all ranks (algorithm 1: m)
+    batch: BatchSize = 64  # images per update, over all ranks (algorithm 1: m)
     networks: Literal["conv", "mlp"] = "conv"  # those of `dcgan`, or the fully connected ones of `gan`
-    z_dim: int = 100  # dimensions of the latent z, normal
-    width: int = 64  # of conv: channels of the layer next to the image; doubles with each halving
-    critic_rounds: int = 5  # updates of D for each of G (algorithm 1: n_critic)
-    clip: float = 0.01  # each weight of D stays within +- this (algorithm 1: c)
-    lr: float = 5e-5  # RMSprop's learning rate (algorithm 1: alpha)
+    z_dim: Count = 100  # dimensions of the latent z, normal
+    width: Count = 64  # of conv: channels of the layer next to the image; doubles with each halving
+    critic_rounds: Count = 5  # updates of D for each of G (algorithm 1: n_critic)
+    clip: NotNegative = 0.01  # each weight of D stays within +- this (algorithm 1: c)
+    lr: NotNegative = 5e-5  # RMSprop's learning rate (algorithm 1: alpha)
 
 
 class ClippedRMSprop(torch.optim.RMSprop):

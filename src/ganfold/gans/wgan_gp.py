@@ -11,20 +11,21 @@ from torch import Tensor, nn
 
 from ganfold.gans.contract import GAN, NOTHING, Batch, Condition, Phase, Shape, Terms, adam_pair
 from ganfold.gans.losses import watch_logits
+from ganfold.interface.options import BatchSize, Betas, Count, NotNegative
 from ganfold.networks import mlp
 from ganfold.networks.dcgan import Discriminator, Generator
 
 
 @dataclass(frozen=True)
 class Config:
-    batch: int = 64  # images per update, over all ranks (algorithm 1: m)
+    batch: BatchSize = 64  # images per update, over all ranks (algorithm 1: m)
     networks: Literal["conv", "mlp"] = "conv"  # those of `dcgan`, or the fully connected ones of `gan`
-    z_dim: int = 100  # dimensions of the latent z, normal
-    width: int = 64  # of conv: channels of the layer next to the image; doubles with each halving
-    critic_rounds: int = 5  # updates of D for each of G (algorithm 1: n_critic)
-    penalty: float = 10.0  # weight of the gradient penalty (algorithm 1: lambda)
-    lr: float = 1e-4  # Adam's learning rate (algorithm 1: alpha)
-    betas: tuple[float, float] = (0.0, 0.9)  # Adam's beta_1, beta_2 (algorithm 1)
+    z_dim: Count = 100  # dimensions of the latent z, normal
+    width: Count = 64  # of conv: channels of the layer next to the image; doubles with each halving
+    critic_rounds: Count = 5  # updates of D for each of G (algorithm 1: n_critic)
+    penalty: NotNegative = 10.0  # weight of the gradient penalty (algorithm 1: lambda)
+    lr: NotNegative = 1e-4  # Adam's learning rate (algorithm 1: alpha)
+    betas: Betas = (0.0, 0.9)  # Adam's beta_1, beta_2 (algorithm 1)
 
 
 def initialise(module: nn.Module) -> None:

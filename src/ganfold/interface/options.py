@@ -62,6 +62,14 @@ NOT_NEGATIVE = Range(least=0)
 AT_LEAST_ONE = Range(least=1)
 SEED = Range(least=0, below=2**63)
 
+# Types of the options of a GAN.
+BatchSize = Annotated[int, Range(least=2)]
+Count = Annotated[int, AT_LEAST_ONE]
+Share = Annotated[float, SHARE]
+NotNegative = Annotated[float, NOT_NEGATIVE]
+Smoothing = Annotated[float, Range(least=0, below=1)]
+Betas = Annotated[tuple[float, float], Range(least=0, below=1)]  # Adam's beta_1 and beta_2
+
 
 class Positional:
     """Marks a field that the command line takes without a flag."""

@@ -55,6 +55,9 @@ class Evaluation(Result):
         """The metric of this name, such as "KID"."""
         return next(metric for metric in self.metrics if metric.name == name)
 
+    def __repr__(self) -> str:
+        return f"<Evaluation: {self.notes[0]}>"
+
     def to_dict(self) -> dict[str, Any]:
         """The content of `evaluation.json`."""
         content = super().to_dict()

@@ -1,1 +1,1 @@
-"""Blocks that more than one GAN is built of."""
+"""Layers and networks that several GANs share. They know nothing of `ganfold.gans`."""

@@ -1,5 +1,5 @@
-"""Differentiable augmentation of all that D sees (Zhao et al. 2020, "Differentiable augmentation for data-efficient
-GAN training", arXiv:2006.10738): G learns through it, and need not imitate it."""
+"""Differentiable augmentation of all images that D sees (Zhao et al. 2020, "Differentiable augmentation for
+data-efficient GAN training", arXiv:2006.10738). G learns through it and does not have to imitate it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Uniform = Callable[..., Tensor]  # (*shape) -> fresh numbers in (0, 1), (B, *shape): `Batch.uniform`
-Normal = Callable[..., Tensor]  # the same of normal numbers: `Batch.normal`
+Normal = Callable[..., Tensor]  # the same with normal numbers: `Batch.normal`
 
-SHIFT = 1 / 8  # of the side, at most (their code's default)
-HOLE = 1 / 2  # of the side: what a cutout covers
-TURN, SHEAR, SCALE, SLIDE = 0.22, 0.18, 0.12, 0.05  # of `warp`: radians, slope, logarithm, share of the side
+SHIFT = 1 / 8  # the largest shift, as a share of the side (the default of the authors' code)
+HOLE = 1 / 2  # the side of a cutout, as a share of the image's
+TURN, SHEAR, SCALE, SLIDE = 0.22, 0.18, 0.12, 0.05  # for `warp`: radians, slope, logarithm, share of the side
 
 
 def augment(images: Tensor, p: float, uniform: Uniform) -> Tensor:
-    """Colour, translation and cutout, each on a share `p` of the images, (B, C, H, W) in [-1, 1]; 0: on none.
+    """Change colour, place and parts of images (B, C, H, W) in [-1, 1], each change on a share `p` of the images.
 
-    Near p = 1 an image is hardly ever shown as it is, and the changes begin to leak into what G makes (Karras 2020,
+    Near p = 1 D hardly ever sees an unchanged image, and the changes leak into what G makes (Karras 2020,
     arXiv:2006.06676, sec. 2.2).
     """
     if not p:
@@ -32,13 +32,13 @@ def augment(images: Tensor, p: float, uniform: Uniform) -> Tensor:
 
 
 def noisy(images: Tensor, deviation: float, normal: Normal) -> Tensor:
-    """Images (B, C, H, W) with normal noise of this deviation on each pixel, 0: as they are (Sonderby 2016, "Amortised
-    MAP inference for image super-resolution", arXiv:1610.04490, sec. 3)."""
+    """Images (B, C, H, W) with normal noise of this deviation on each pixel (Sonderby 2016, "Amortised MAP inference
+    for image super-resolution", arXiv:1610.04490, sec. 3)."""
     return images + deviation * normal(*images.shape[1:]) if deviation else images
 
 
 def colour(images: Tensor, uniform: Uniform) -> Tensor:
-    """Brightness, then saturation, then contrast."""
+    """Change brightness, then saturation, then contrast."""
     brightness, saturation, contrast = (uniform(1, 1, 1) for _ in range(3))
     images = images + (brightness - 0.5)
     grey = images.mean(1, keepdim=True)
@@ -48,7 +48,7 @@ def colour(images: Tensor, uniform: Uniform) -> Tensor:
 
 
 def translation(images: Tensor, uniform: Uniform) -> Tensor:
-    """A shift by whole pixels, up to an eighth of the side each way; what comes in is mid-grey."""
+    """Shift by whole pixels, up to an eighth of the side each way. What comes in is mid-grey."""
     side = images.shape[-1]
     most = round(SHIFT * side)
     shift = (uniform(2) * (2 * most + 1)).floor() - most  # in pixels
@@ -58,7 +58,7 @@ def translation(images: Tensor, uniform: Uniform) -> Tensor:
 
 
 def cutout(images: Tensor, uniform: Uniform) -> Tensor:
-    """A square of half the side made mid-grey; it may reach over the border."""
+    """Make a square of half the side mid-grey. It may reach over the border."""
     side = images.shape[-1]
     corner = (uniform(2, 1) - HOLE / 2) * side
     inside = (torch.arange(side, device=images.device) + 0.5 - corner) / (HOLE * side)  # (B, 2, side)
@@ -67,8 +67,10 @@ def cutout(images: Tensor, uniform: Uniform) -> Tensor:
 
 
 def warp(images: Tensor, uniform: Uniform) -> Tensor:
-    """Turned by up to 13 degrees, sheared by up to 0.18, sides scaled by up to an eighth, shifted by a twentieth, lines
-    made thicker or thinner: a digit stays that digit. What comes in is the border's.
+    """Distort images so little that a digit stays that digit.
+
+    Turn by up to 13 degrees, shear by up to 0.18, scale the sides by up to an eighth, shift by a twentieth, and make
+    lines thicker or thinner. What comes in repeats the border.
     """
     angle, shear, *scales = (most * (2 * uniform() - 1) for most in (TURN, SHEAR, SCALE, SCALE))  # (B,) each
     wide, high = (scale.exp() for scale in scales)
@@ -82,7 +84,7 @@ def warp(images: Tensor, uniform: Uniform) -> Tensor:
 
 
 def stroke(images: Tensor, uniform: Uniform) -> Tensor:
-    """Each image moved by some share towards its brightest (up to 0.4) or its darkest (up to 0.3) neighbours."""
+    """Move each pixel by a share towards its brightest neighbour (up to 0.4) or its darkest one (up to 0.3)."""
     share = 0.7 * uniform(1, 1, 1) - 0.3
     brightest, darkest = F.max_pool2d(images, 3, 1, 1), -F.max_pool2d(-images, 3, 1, 1)
     return torch.lerp(images, torch.where(share > 0, brightest, darkest), share.abs())

@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 from torch import nn
 
-REACHES = (16, 34, 70)  # pixels a side that a logit sees after 1, 2, 3 halvings
+REACHES = (16, 34, 70)  # side of the patch that a logit sees after 1, 2, 3 halvings, in pixels
 
 
 class PatchGAN(nn.Sequential):
-    """Images (B, C, R, R) -> logits (B, 1, h, w), each of a patch of `reach` pixels a side, or of as many as the image
-    has (sec. 6.1.2): convolutions 4-2-1, then two 4-1-1."""
+    """Images (B, C, R, R) -> logits (B, 1, h, w), each for a patch of `reach` pixels a side (sec. 6.1.2).
+
+    Convolutions 4-2-1, then two 4-1-1. In a small image the patches are at most as large as the image.
+    """
 
     def __init__(
         self, channels: int, width: int, resolution: int, reach: int, norm: Callable[[int], nn.Module]

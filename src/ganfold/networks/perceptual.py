@@ -1,6 +1,6 @@
-"""How alike two images look to a network that was trained to tell photographs: the content loss of super-resolution.
+"""How similar two images look to a network that knows photographs: the content loss of super-resolution.
 
-Such a network is frozen, and belongs to no GAN: it is neither trained nor saved, and is loaded where it is first used.
+The network is frozen and is no part of a GAN. It is neither trained nor saved, and loads when it is first used.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from ganfold.errors import GanfoldError
 from ganfold.files import check_sha256
 
 EFFICIENTNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-STAGES = (0, 2, 4, 10, 15)  # blocks of EfficientNet-Lite0 that are compared: maps of 1/2, 1/4, ... 1/32 of the side
-LEAST = 128  # pixels a side that it is shown: it knows things in photographs of 224, and of 64 px tells little
-STAGES_SCALE = 0.5  # of their relative difference; at a tenth of it the adversary made grain: docs/gans/srgan.md
+STAGES = (0, 2, 4, 10, 15)  # blocks of EfficientNet-Lite0 to compare: maps of 1/2, 1/4, ... 1/32 of the side
+LEAST = 128  # side to which images are enlarged, in pixels: it was trained on 224, and knows little of 64
+STAGES_SCALE = 0.5  # weight of the relative difference; with a tenth of it D makes grain: docs/gans/srgan.md
 VGG19 = (2, 2, 4, 4, 4)  # convolutions before each pooling (Simonyan, Zisserman 2014, arXiv:1409.1556, table 1, E) ...
 VGG_WIDTHS = (64, 128, 256, 512, 512)  # ... and their channels
-VGG_SCALE = 1 / 12.75  # of its features (Ledig 2017, sec. 3.2)
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and deviation that VGG's weights were trained with
+VGG_SCALE = 1 / 12.75  # factor of its features (Ledig 2017, sec. 3.2)
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and deviation of the colours that VGG was trained on
 
 
 class Perceptual:
-    """The distance of images in features: of EfficientNet-Lite0, which comes with a package, or of VGG-19.
+    """The distance of images in the features of EfficientNet-Lite0, which comes with a package, or of VGG-19.
 
     Args:
-        vgg: the user's file of VGG-19's weights, in the names of torchvision (`features.0.weight`), as PyTorch or
-            safetensors saved them. None: EfficientNet-Lite0.
-        layer: of VGG-19: after the last activation (Ledig 2017) or before it (Wang 2018, arXiv:1809.00219).
+        vgg: a file of VGG-19's weights with the names of torchvision (`features.0.weight`), saved by PyTorch or
+            safetensors. None: EfficientNet-Lite0.
+        layer: the layer of VGG-19: after the last activation (Ledig 2017) or before it (Wang 2018, arXiv:1809.00219).
     """
 
     def __init__(self, vgg: str | None = None, layer: Literal["relu5_4", "conv5_4"] = "relu5_4") -> None:
@@ -40,23 +40,23 @@ class Perceptual:
         self._network: nn.Module | None = None
 
     def load(self) -> None:
-        """See that the network can be had, long before it is needed.
+        """Load the network, so that a wrong file fails early.
 
         Raises:
-            GanfoldError: the file is not there, or not one of VGG-19's weights.
+            GanfoldError: there is no such file, or it does not hold VGG-19's weights.
         """
         if not self._network:
             self._network = vgg19(self.vgg, self.layer) if self.vgg else Stages()
 
     def __call__(self, images: Tensor, targets: Tensor) -> Tensor:
-        """The mean over the batch of the squared difference of features, ().
+        """The squared difference of features, as a mean over the batch, ().
 
-        Of VGG-19 the plain one (eq. 5). Of EfficientNet-Lite0 that of each stage, as a share of the targets' own
-        features, averaged over the stages (they differ in scale), times 0.5; it is shown 128 px at least.
+        With VGG-19 this is eq. 5. With EfficientNet-Lite0 each stage's difference is divided by the targets' features,
+        because the stages differ in scale; their mean is taken times 0.5.
         """
         self.load()
         assert self._network
-        network = self._network.to(images.device)  # moves it the first time
+        network = self._network.to(images.device)  # only the first call moves it
         if self.vgg:
             return F.mse_loss(network(rgb(images)), network(rgb(targets)))
         pairs = zip(network(rgb(images)), network(rgb(targets)), strict=True)
@@ -65,7 +65,7 @@ class Perceptual:
 
 
 class Stages(nn.Module):
-    """The maps of EfficientNet-Lite0 on the way, of images (B, 3, R, R) in [-1, 1], enlarged to 128 px at least."""
+    """Images (B, 3, R, R) in [-1, 1] -> maps of some stages of EfficientNet-Lite0. Small images are enlarged first."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class Stages(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         if images.shape[-1] < LEAST:
-            images = F.interpolate(images, size=(LEAST, LEAST), mode="nearest")  # each pixel stays to be seen
+            images = F.interpolate(images, size=(LEAST, LEAST), mode="nearest")  # keeps every pixel visible
         x, maps = self.stem((images * 127.5 + 0.5) / 128), []  # (pixels - 127) / 128, as in its authors' training
         for number, block in enumerate(self.blocks):
             x = block(x)
@@ -85,7 +85,7 @@ class Stages(nn.Module):
 
 
 class VGG19Features(nn.Sequential):
-    """The trunk of VGG-19 up to its last convolution, with or without the activation after it, scaled."""
+    """The trunk of VGG-19 up to its last convolution, with the activation after it or without, scaled."""
 
     def __init__(self, activated: bool) -> None:
         layers: list[nn.Module] = []
@@ -106,10 +106,10 @@ class VGG19Features(nn.Sequential):
 
 
 def vgg19(path: str | Path, layer: str = "relu5_4") -> VGG19Features:
-    """VGG-19's features by the user's weights.
+    """VGG-19's features, with the weights of a file.
 
     Raises:
-        GanfoldError: the file is not there, cannot be read, or holds something else.
+        GanfoldError: there is no such file, it cannot be read, or it holds something else.
     """
     path = Path(path)
     remedy = (
@@ -124,7 +124,7 @@ def vgg19(path: str | Path, layer: str = "relu5_4") -> VGG19Features:
             found: Any = load_file(path)
         else:
             found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # each reader has its own
+    except Exception as error:  # each reader has its own exceptions
         raise GanfoldError(f"cannot read {path} ({str(error).splitlines()[0][:200]}): {remedy}") from error
     network = VGG19Features(layer == "relu5_4")
     weights = {}
@@ -152,8 +152,10 @@ def efficientnet_lite0() -> Any:
 
 
 def folded(network: Any) -> Any:
-    """The same function in half the time on a CPU: each BatchNorm folded into its convolution, even padding left to the
-    convolution, activations in place."""
+    """The same function in half the time on a CPU.
+
+    Each BatchNorm is folded into its convolution, convolutions pad by themselves, and activations work in place.
+    """
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
     pairs = [("_conv_stem", "_bn0"), ("_conv_head", "_bn1")]
@@ -163,7 +165,7 @@ def folded(network: Any) -> Any:
             if hasattr(module, convolution):  # the first block does not expand
                 fused: Any = fuse_conv_bn_eval(getattr(module, convolution), getattr(module, norm))
                 left, right, _, _ = getattr(fused.static_padding, "padding", (0, 0, 0, 0))
-                if left == right:  # the others, of stride 2, need it on one side only
+                if left == right:  # the other convolutions, of stride 2, pad one side only
                     fused.padding, fused.static_padding = (left, left), nn.Identity()
                 setattr(module, convolution, fused)
                 setattr(module, norm, nn.Identity())
@@ -174,7 +176,7 @@ def folded(network: Any) -> Any:
 
 
 def rgb(images: Tensor) -> Tensor:
-    """Images (B, 1, 3 or 4, H, W) in [-1, 1] as (B, 3, H, W): grey as equal parts, transparency on white."""
+    """Images (B, 1, 3 or 4, H, W) in [-1, 1] as (B, 3, H, W). Grey fills all channels; transparency lies on white."""
     if images.shape[1] == 4:
         alpha = (images[:, 3:] + 1) / 2
         return images[:, :3] * alpha + (1 - alpha)

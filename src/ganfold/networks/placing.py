@@ -1,4 +1,4 @@
-"""Maps cropped to a box and put back into one, and words as one vector: what text and place need."""
+"""Layers for text and place: words as one vector, maps cropped to a box, maps pasted into a box."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from torch import Tensor, nn
 
 
 class Words(nn.Module):
-    """Text (B, L), numbers of words with 0 for nothing, -> (B, size): an embedding of each word, a convolution over
-    three neighbours, of each feature the greatest value anywhere, and a linear layer."""
+    """Text (B, L), numbers of words with 0 for padding, -> (B, size).
+
+    An embedding of each word, a convolution over three words, the maximum of each feature over the text, and a linear
+    layer.
+    """
 
     def __init__(self, words: int, size: int) -> None:
         super().__init__()
@@ -23,8 +26,11 @@ class Words(nn.Module):
 
 
 class Place(nn.Module):
-    """Where: boxes (B, 4) to work in, and maps (B, `maps`, side, side) of the place. A box has one, 1 inside. Keypoints
-    (B, K, 3) have one each, and their box is that around those which are seen, with a pixel of the maps to spare."""
+    """Boxes (B, 4) or keypoints (B, K, 3) -> boxes (B, 4) to work in, and maps (B, `maps`, side, side) of the place.
+
+    A box has one map, which is 1 inside. Each keypoint has a map. The box of keypoints encloses all visible ones, with
+    a margin of one pixel of the maps.
+    """
 
     def __init__(self, where: Literal["box", "keypoints"], side: int, keypoints: int) -> None:
         super().__init__()
@@ -33,7 +39,7 @@ class Place(nn.Module):
     def forward(self, place: Tensor) -> tuple[Tensor, Tensor]:
         if self.where == "box":
             return place, paste(place.new_ones(len(place), 1, self.side, self.side), place, self.side)
-        unseen, spare = place[:, :, 2:] == 0, 1 / self.side  # where none is seen it is the whole image
+        unseen, spare = place[:, :, 2:] == 0, 1 / self.side  # if none is visible, the box is the whole image
         start = (place[:, :, :2].masked_fill(unseen, 1).amin(1) - spare).clamp(0, 1 - spare)
         start = start.masked_fill(unseen.all(1), 0)
         end = (place[:, :, :2].masked_fill(unseen, 0).amax(1) + spare).clamp(spare, 1).masked_fill(unseen.all(1), 1)
@@ -41,7 +47,7 @@ class Place(nn.Module):
 
 
 def crop(maps: Tensor, box: Tensor, size: int) -> Tensor:
-    """What of maps (B, C, H, H) lies in boxes (B, 4), left, top, width and height as shares, as (B, C, size, size)."""
+    """The part of maps (B, C, H, H) in boxes (B, 4) of left, top, width, height as shares, as (B, C, size, size)."""
     side = maps.shape[-1]
     places = (torch.arange(size, dtype=box.dtype, device=box.device) + 0.5) / size
     left, top, width, height = box[:, :, None].unbind(1)
@@ -49,7 +55,7 @@ def crop(maps: Tensor, box: Tensor, size: int) -> Tensor:
 
 
 def paste(maps: Tensor, box: Tensor, size: int) -> Tensor:
-    """Maps (B, C, h, h) fitted into boxes (B, 4) of maps (B, C, size, size) that are 0 elsewhere."""
+    """Maps (B, C, h, h) fitted into boxes (B, 4) of maps (B, C, size, size), which are 0 elsewhere."""
     side = maps.shape[-1]
     places = (torch.arange(size, dtype=box.dtype, device=box.device) + 0.5) / size
     left, top, width, height = box[:, :, None].unbind(1)
@@ -57,8 +63,11 @@ def paste(maps: Tensor, box: Tensor, size: int) -> Tensor:
 
 
 def _read(maps: Tensor, x: Tensor, y: Tensor, step: Tensor) -> Tensor:
-    """Maps read at the columns x and the rows y (B, size), by straight lines between pixels; where one step to the next
-    is more than a pixel, the mean over it. Two matrix products: the same bits each time, on any device."""
+    """Maps at the columns x and the rows y (B, size), interpolated linearly between pixels.
+
+    If a step from one column to the next is longer than a pixel, the result is a mean over that step. Two matrix
+    products do this, so that every run gives the same bits, on any device.
+    """
     pixels = torch.arange(maps.shape[-1], dtype=x.dtype, device=x.device) + 0.5
     reach = step.clamp(min=1)[:, :, None, None]
     across, down = (
@@ -68,8 +77,10 @@ def _read(maps: Tensor, x: Tensor, y: Tensor, step: Tensor) -> Tensor:
 
 
 def bumps(points: Tensor, size: int, width: float = 1.0) -> Tensor:
-    """Points (B, K, 3), x and y as shares and whether it is seen, as maps (B, K, size, size): each a normal bump of
-    this deviation in pixels and height 1 at its point, or nothing."""
+    """Points (B, K, 3) of x and y as shares and 1 if visible, as maps (B, K, size, size).
+
+    A visible point is a normal bump with this deviation in pixels and height 1. The map of an invisible point is 0.
+    """
     places = torch.arange(size, dtype=points.dtype, device=points.device) + 0.5
     across, down = (torch.exp(-(((points[:, :, axis, None] * size - places) / width) ** 2) / 2) for axis in (0, 1))
     return points[:, :, 2, None, None] * down[:, :, :, None] * across[:, :, None, :]

@@ -1,5 +1,5 @@
-"""Residual networks that work on maps of half the image's side: a first and a last convolution to and from 2 x 2 pixels
-spare them the costliest maps (Shi 2016, "sub-pixel convolution", arXiv:1609.05158)."""
+"""Residual networks on maps of half the image's side. The first and the last convolution treat 2 x 2 pixels as
+channels, which avoids the costliest maps (Shi 2016, "sub-pixel convolution", arXiv:1609.05158)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def conv(before: int, after: int, size: int = 3) -> nn.Conv2d:
-    """A dense convolution that keeps the map's side, initialised for LeakyReLU (He 2015, arXiv:1502.01852)."""
+    """A convolution that keeps the map's size, initialised for LeakyReLU (He 2015, arXiv:1502.01852)."""
     layer = nn.Conv2d(before, after, size, 1, size // 2)
     nn.init.kaiming_normal_(layer.weight, a=0.2)
     assert layer.bias is not None
@@ -19,8 +19,8 @@ def conv(before: int, after: int, size: int = 3) -> nn.Conv2d:
 
 
 class Block(nn.Module):
-    """x + two 3x3 convolutions of x; the last one begins at zero, so that every block begins as nothing (Zhang 2019,
-    arXiv:1901.09321)."""
+    """x + two 3x3 convolutions of x. The last one begins at zero, so that each block begins as the identity
+    (Zhang 2019, arXiv:1901.09321)."""
 
     def __init__(self, width: int, norm: bool) -> None:
         super().__init__()
@@ -42,8 +42,8 @@ class Block(nn.Module):
 class Generator(nn.Module):
     """z (B, z_dim), and labels (B,) if there are `classes`, -> images (B, channels, R, R).
 
-    From a 4 x 4 map up by bilinear doubling, to maps of the widths given. The label scales and shifts the channels of
-    every map but the first: what is drawn on that all classes share. `strength` 0 to 1 is how much of it is let in.
+    The maps begin at 4 x 4 pixels and double bilinearly; `widths` are their channels. The label scales and shifts the
+    channels of every map but the first, which all classes share. `strength`, 0 to 1, is how much the label counts.
     """
 
     def __init__(self, z_dim: int, widths: list[int], blocks: int, channels: int, classes: int, norm: bool) -> None:

@@ -1,4 +1,4 @@
-"""The last layer of a generator whose flat places are to be flat."""
+"""A last layer that makes the flat areas of generated images flat."""
 
 from __future__ import annotations
 
@@ -9,34 +9,38 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-REACHES = (1, 2, 4, 1)  # pixels between the neighbours of each step: far ones for wide grounds, near ones last
-EVEN, TIMES = 0.5, 8  # of `flatten`: the edges, and how often all its reaches are taken
-SHARE = 0.2  # of the way to each of four neighbours, at most: a pixel stays within what it and they are
-SMALLEST = -80.0  # below it exp is as good as 0 and, as its results are no normal numbers any more, sixty times as slow
+REACHES = (1, 2, 4, 1)  # distance of neighbours in each step, in pixels: far ones for wide areas, near ones last
+EVEN, TIMES = 0.5, 8  # for `flatten`: the edges, and how often it repeats all distances
+SHARE = 0.2  # how far a pixel moves towards each of four neighbours, at most: it stays within their range
+SMALLEST = -80.0  # exp of less is practically 0, and sixty times as slow because its results are subnormal
 
 
 def smooth(images: Tensor, edges: Tensor) -> Tensor:
-    """Images (B, C, H, W), evened out where neighbours are alike and kept where they differ.
+    """Smooth images (B, C, H, W) where neighbours are similar, and keep them where neighbours differ.
 
-    `edges` (B, 1, H, W) in (-1, 1) says at each pixel what counts as a difference: at -1 hardly any, so that all
-    becomes one, at 1 nearly every one, so that nothing changes. Perona, Malik 1990, "Scale-space and edge detection
-    using anisotropic diffusion", IEEE TPAMI 12(7): their discrete step with the conductance
-    exp(-(|difference| / K)^2). Here 1/K^2 is the sum of both pixels' 16 * 32^edges, for images in (-1, 1), and a
-    step goes to the four neighbours at `reach` pixels. It can be differentiated once.
+    `edges` (B, 1, H, W) in (-1, 1) says at each pixel which differences to keep: at -1 hardly any, so that all pixels
+    become one; at 1 nearly all, so that nothing changes.
+
+    This is the discrete step of Perona, Malik 1990, "Scale-space and edge detection using anisotropic diffusion", IEEE
+    TPAMI 12(7), with the conductance exp(-(|difference| / K)^2). Here 1/K^2 is the sum of 16 * 32^edges of both pixels,
+    for images in (-1, 1), and a step goes to the four neighbours at `reach` pixels. It can be differentiated once.
     """
     return _steps(images, edges, REACHES)
 
 
 def flatten(images: Tensor) -> Tensor:
-    """Images (B, C, H, W) in (-1, 1) whose wide, nearly even places become nearly one colour, as in a drawing: `smooth`
-    with the same edges everywhere, at a quarter of the image's side, an eighth, ... and 1 pixel, eight times over."""
+    """Give wide, nearly even areas of images (B, C, H, W) in (-1, 1) nearly one colour, as in a drawing.
+
+    It smooths with the same edges everywhere, at a quarter of the image's side, an eighth, ... and 1 pixel, and does so
+    eight times.
+    """
     reaches = [images.shape[-1] >> n for n in range(2, images.shape[-1].bit_length())]
     edges = images.new_full((len(images), 1, *images.shape[2:]), EVEN)
     return _steps(images, edges, reaches * TIMES)
 
 
 class Smooth(nn.Module):
-    """(B, C + 1, H, W) -> (B, C, H, W): `smooth`, where the last channel says what counts as an edge."""
+    """(B, C + 1, H, W) -> (B, C, H, W): `smooth`, with the last channel as `edges`."""
 
     def forward(self, drawn: Tensor) -> Tensor:
         return smooth(drawn[:, :-1], drawn[:, -1:])
@@ -44,14 +48,14 @@ class Smooth(nn.Module):
 
 def _steps(images: Tensor, edges: Tensor, reaches: Sequence[int]) -> Tensor:
     sharpness = (16 * 32 ** edges.to(torch.promote_types(edges.dtype, torch.float32))).contiguous()
-    images = images.to(sharpness.dtype).contiguous()  # sums over few channels are slow where these lie last
+    images = images.to(sharpness.dtype).contiguous()  # sums over few channels are slow if channels lie last
     for reach in reaches:
         images = _Step.apply(images, sharpness, reach)  # type: ignore[no-untyped-call]
     return images
 
 
 class _Step(torch.autograd.Function):
-    """By hand, since it takes half the time of PyTorch's own derivative."""
+    """A step with a derivative by hand, which takes half the time of PyTorch's."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, sharpness: Tensor, reach: int) -> Tensor:
@@ -90,6 +94,6 @@ class _Step(torch.autograd.Function):
 
 
 def _pair(x: Tensor, reach: int, axis: int) -> tuple[Tensor, Tensor]:
-    """All pixels that have a neighbour at `reach` on the axis, and these neighbours; views."""
+    """All pixels that have a neighbour at `reach` on the axis, and these neighbours, as views."""
     side = x.shape[axis] - reach
     return x.narrow(axis, 0, side), x.narrow(axis, reach, side)

@@ -1,8 +1,8 @@
-"""The convolutions of DCGAN and its kin, as matrix products where that is faster.
+"""The convolutions of DCGAN and its relatives, as matrix products where that is faster.
 
-All are PyTorch's modules with PyTorch's weights, and give what PyTorch's `forward` gives up to rounding; that
-`forward` stays in use wherever it is the faster one, and is the tests' reference. The gain is on the CPU, where
-oneDNN is slow on small maps with many channels: `benchmarks/dcgan_step.py`, `docs/gans/dcgan.md`.
+All are PyTorch's modules with PyTorch's weights, and give what PyTorch's `forward` gives, up to rounding. They use that
+`forward` wherever it is faster, and the tests compare with it. The gain is on the CPU, where oneDNN is slow on small
+maps with many channels: `benchmarks/dcgan_step.py`, `docs/gans/dcgan.md`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch.autograd.function import once_differentiable
 
 from ganfold.errors import GanfoldError
 
-WIDE = 256 * 512  # least number of input times output channels for which the matrix product wins,
-SMALL = 4  # on maps of at most so many pixels a side at the small end; measured
+WIDE = 256 * 512  # the matrix product is faster from this many input times output channels on ...
+SMALL = 4  # ... if the smaller map has at most this many pixels a side; measured
 
 
 def halvings(resolution: int) -> int:
@@ -39,8 +39,10 @@ def pyramid(width: int, resolution: int) -> list[int]:
 
 
 class FromLatent(nn.ConvTranspose2d):
-    """z (B, z_dim) -> a first map (B, channels, 4, 4): a transposed convolution 4-1-0 of a map of one pixel, which
-    "could be called fully connected as it is just a matrix multiplication" (Radford 2015, sec. 3)."""
+    """z (B, z_dim) -> a first map (B, channels, 4, 4): a transposed convolution 4-1-0 of a map of one pixel.
+
+    It "could be called fully connected as it is just a matrix multiplication" (Radford 2015, sec. 3).
+    """
 
     def __init__(self, z_dim: int, channels: int) -> None:
         super().__init__(z_dim, channels, 4, 1, 0, bias=False)
@@ -50,7 +52,7 @@ class FromLatent(nn.ConvTranspose2d):
 
 
 class ToLogit(nn.Conv2d):
-    """The last map (B, channels, 4, 4) -> a logit each (B,): a convolution 4-1-0, likewise one product."""
+    """The last map (B, channels, 4, 4) -> a logit each (B,): a convolution 4-1-0, which is one product too."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, 1, 4, 1, 0, bias=False)
@@ -62,7 +64,7 @@ class ToLogit(nn.Conv2d):
 class Halve(nn.Conv2d):
     """Convolution 4-2-1 without bias: (B, before, H, W) -> (B, after, H/2, W/2).
 
-    Where it is a matrix product it can be differentiated once only; `twice` (for a gradient penalty) forgoes that.
+    The matrix product can be differentiated once only. `twice` avoids it, for a gradient penalty.
     """
 
     def __init__(self, before: int, after: int, twice: bool = False) -> None:
@@ -89,7 +91,7 @@ class Double(nn.ConvTranspose2d):
 
 
 def _pays(x: Tensor, weight: Tensor, small: int) -> bool:
-    """Whether the matrix product is the faster way for an input and a weight, on this device."""
+    """Whether the matrix product is faster for this input and weight, on this device."""
     return (
         x.device.type == "cpu"
         and weight.shape[0] * weight.shape[1] >= WIDE
@@ -102,7 +104,7 @@ def _pays(x: Tensor, weight: Tensor, small: int) -> bool:
 
 
 def _rows(weight: Tensor) -> Tensor:
-    """A weight (A, B, 4, 4) as a matrix (A, 16 B); no copy where it lies channels-last in memory."""
+    """A weight (A, B, 4, 4) as a matrix (A, 16 B). This makes no copy if channels lie last in memory."""
     return weight.permute(0, 2, 3, 1).flatten(1)
 
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 class OnShuffled(nn.Conv2d):
     """The convolution 9-1-4 of `PixelShuffle(2)(x)`, x (B, 4 before, H, W) -> (B, after, 2H, 2W).
 
-    It has PyTorch's weights and gives what PyTorch gives, up to rounding, without ever making the map of 2H x 2W: each
-    of the four pixels that lie in one of x is a 5x5 convolution of x. PyTorch is slow where few channels come out; here
-    they are four times as many, of a quarter of the places. Figures: `benchmarks/srgan_speed.py`, `docs/gans/srgan.md`.
+    It has PyTorch's weights and gives what PyTorch gives, up to rounding, without the map of 2H x 2W: each of the four
+    pixels that lie in one pixel of x is a 5x5 convolution of x. PyTorch is slow if few channels come out. Here they are
+    four times as many, at a quarter of the places. Timings: `benchmarks/srgan_speed.py`, `docs/gans/srgan.md`.
     """
 
     def __init__(self, before: int, after: int) -> None:

@@ -89,7 +89,7 @@ def train_generator(
         "batch": min(16, 1 << (len(rows).bit_length() - 1)),  # small, for many updates
     }
     grounds = {name: value for name, (value, _) in by_grounds(images, rows).items() if name in gan_class.planned}
-    chosen |= grounds | dict(getattr(gan_class, "study_options", {})) | dict(options or {})
+    chosen |= grounds | dict(gan_class.study_options) | dict(options or {})
     chosen = _schedules(gan, gan_class, source, out, chosen) | chosen
     run = train_request(Request.of(gan, source, out, chosen), progress=progress)
     if run.stopped_by:

@@ -16,6 +16,7 @@ from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError
 from ganfold.gans import find, name_of
 from ganfold.gans.contract import GAN
+from ganfold.gans.registry import DEFAULT
 from ganfold.interface.result import Result, table
 from ganfold.interface.settings import Settings
 from ganfold.runs.record import DataRecord, RunRecord
@@ -200,7 +201,7 @@ def _hints(choices: _Choices, gan_class: type[GAN], images: ImageSet) -> None:
     name = name_of(gan_class)
     labels = choices.options.get("labels", getattr(gan_class.config_class, "labels", gan_class.needs_labels))
     if images.classes and not labels:
-        way = f"train {name} --labels" if hasattr(gan_class.config_class, "labels") else "--gan cgan"
+        way = f"train {name} --labels" if hasattr(gan_class.config_class, "labels") else f"--gan {DEFAULT} --labels"
         choices.tell("labels", "unused", f"this GAN needs none; {way} learns the {len(images.classes)} classes")
     if "flips" not in choices.requested:
         choices.tell("flips", "no", "only you know whether a mirrored image is one of them: --flips")

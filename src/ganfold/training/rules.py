@@ -8,6 +8,7 @@ import numpy as np
 
 from ganfold.data import ImageSet
 from ganfold.gans.contract import power_of_two
+from ganfold.gans.registry import DEFAULT
 
 LONG = 120  # minutes: with this much time a CPU trains at 64 px
 LEAST, MOST = 15, 60  # minutes of a budget that nobody requested ...
@@ -21,8 +22,9 @@ Rule = tuple[Any, str]  # what is chosen, and why
 def choose_gan(device: str) -> tuple[str, str, dict[str, Rule]]:
     """The GAN, the reason, and its size options; `device` is cuda, mps or cpu."""
     if device == "cpu":
-        return "rsgan", "best in minutes on a CPU: docs/gans/rsgan.md", {"width": (32, "cheap steps: updates decide")}
-    return "rsgan", "best on a CPU; not yet measured on a GPU", {"width": (64, "a GPU carries it")}
+        why = f"best in minutes on a CPU: docs/gans/{DEFAULT}.md"
+        return DEFAULT, why, {"width": (32, "cheap steps: updates decide")}
+    return DEFAULT, "best on a CPU; not yet measured on a GPU", {"width": (64, "a GPU carries it")}
 
 
 def choose_resolution(device: str, minutes: float | None, native: int) -> Rule:

@@ -1,4 +1,4 @@
-"""The only training loop's step: it runs any GAN's phases, and owns all that a GAN's file must not know."""
+"""The step of the only training loop. It runs the phases of any GAN, and does all that a GAN's file leaves out."""
 
 from __future__ import annotations
 
@@ -21,18 +21,17 @@ from ganfold.training.batches import Batches
 from ganfold.training.meter import Meter
 from ganfold.training.ranks import Ranks
 
-MOVE_STEPS = 32  # how often to measure by how much of its length an update moves the weights
+MOVE_STEPS = 32  # every so many steps, log how far an update moves the weights, relative to their length
 
 
 class Trainer:
-    """A GAN, its batches, its optimizers' steps and its averages; `step` makes one step of it.
+    """A GAN with its batches, its averages and the state of its optimizers. `step` trains it by one step.
 
-    Everything random follows from (seed, step, phase), everything else is in `state`, so that a trainer which
-    loads the state of another goes on as that one would have.
+    All random numbers follow from (seed, step, phase), and everything else is in `state`. A trainer that loads the
+    state of another therefore continues exactly as that one would.
 
-    `parts` is how many parts a batch is taken in, one after the other, where memory does not hold it at once. The
-    gradients are added up to those of the whole batch; what looks at several images together (BatchNorm's
-    statistics) sees the images of a part.
+    `parts` is the number of parts in which a batch is processed, one after the other, if memory does not hold it at
+    once. Their gradients add up to those of the whole batch. BatchNorm sees the images of one part at a time.
     """
 
     def __init__(
@@ -95,7 +94,7 @@ class Trainer:
         self.steps += 1
 
     def slow_down(self, factor: float) -> None:
-        """From now on use this share of every learning rate that the GAN's file says."""
+        """From now on use this share of every learning rate that the GAN sets."""
         self._slowed = factor
 
     def _set_rates(self, share: float) -> None:
@@ -104,7 +103,7 @@ class Trainer:
                 group["lr"] = rate * share * self._slowed
 
     def split_further(self) -> bool:
-        """Take a batch in twice as many parts from now on; False where a part would hold one image only."""
+        """From now on process a batch in twice as many parts. False if a part would hold one image only."""
         if 4 * self.parts > self.batches.size // self.ranks.world:
             return False
         self.parts *= 2
@@ -113,14 +112,16 @@ class Trainer:
         return True
 
     def _early(self, number: int, phase: Phase, batch: Batch, turn: int = 0) -> Terms:
-        """The early fields of one phase, through which it can learn. The batch gets them as constants."""
+        """The early fields of one phase, which it can differentiate through. The batch gets them as constants."""
         assert phase.early
         batch.begin(*self._early_key(number, turn))
         if self.parts == 1:
             with self._training(phase), self._autocast():
                 fields = phase.early(batch)
         else:
-            before = [buffer.clone() for buffer in self.gan.buffers()]  # the phase runs it again: it must count once
+            before = [
+                buffer.clone() for buffer in self.gan.buffers()
+            ]  # the phase runs it again, and it must count once
             with torch.no_grad(), self._autocast():
                 made = [phase.early(part) for part in batch.split(self.parts)]
             for buffer, value in zip(self.gan.buffers(), before, strict=True):
@@ -133,7 +134,7 @@ class Trainer:
         """The early fields of every due phase for a batch of a later round, as constants; see `Batch.__missing__`."""
         seen = Batch(dict(batch), batch.rows)  # the batch itself is in the middle of its phase
         fields: Terms = {}
-        with torch.no_grad(), self._autocast():
+        with torch.no_grad(), self._autocast(cache=False):  # a cached weight would have no gradient in the phase
             for number, phase in due.items():
                 if phase.early:
                     seen.begin(*self._early_key(number, turn))
@@ -195,18 +196,18 @@ class Trainer:
 
     @contextmanager
     def _training(self, phase: Phase) -> Iterator[None]:
-        """Meanwhile the phase's optimizer's weights take gradients; nothing else ever does."""
+        """Within this context the weights that the phase's optimizer owns take gradients. No other weights ever do."""
         weights = self._owned[phase.optimizer]
         for weight in weights:
             weight.requires_grad_(True)
         try:
             yield
-        finally:  # also where memory ran out: the step is tried again
+        finally:  # also if memory runs out: the step is tried again
             for weight in weights:
                 weight.requires_grad_(False)
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+    def _autocast(self, cache: bool = True) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16, cache_enabled=cache)
 
     def _draw(self) -> Batch:
         self.draws += 1
@@ -214,7 +215,7 @@ class Trainer:
 
     @torch.no_grad()
     def sample(self, z: Tensor, condition: Condition = NOTHING) -> Tensor:
-        """Images in [-1, 1] by the averaged networks, of latents and what else is given, on the trainer's device."""
+        """Images in [-1, 1] by the averaged networks, from latents and a condition, on the trainer's device."""
         live = {name: getattr(self.gan, name) for name in self.averages}
         for name, average in self.averages.items():
             setattr(self.gan, name, average.network)
@@ -224,10 +225,10 @@ class Trainer:
             for name, network in live.items():
                 setattr(self.gan, name, network)
 
-    # What follows is the checkpoint: tensors by name, and counters.
+    # The checkpoint: tensors by name, and counters.
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """All that a trainer needs to go on, as tensors and JSON."""
+        """Everything that a trainer needs to continue, as tensors and JSON."""
         sums, meter = self.meter.state()
         tensors = {f"gan.{name}": value for name, value in self.gan.state_dict().items()}
         for name, average in self.averages.items():
@@ -238,7 +239,7 @@ class Trainer:
         return tensors, {"steps": self.steps, "draws": self.draws, "parts": self.parts, "meter": meter}
 
     def load(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        """Go on from another trainer's `state`."""
+        """Continue from another trainer's `state`."""
         restore(self.gan, _below("gan.", tensors))
         for name, average in self.averages.items():
             restore(average.network, _below(f"average.{name}.", tensors))
@@ -250,13 +251,15 @@ class Trainer:
             optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
             for weight, loaded in optimizer.state.items():
                 for key, value in loaded.items():
-                    if value.shape == weight.shape:  # a fused step walks both in memory order: same layout
+                    if (
+                        value.shape == weight.shape
+                    ):  # a fused step walks both in memory order: they need the same layout
                         loaded[key] = torch.empty_like(weight).copy_(value)
         self.meter.load(_below("meter.", tensors), state["meter"], self.device)
         self.steps, self.draws, self.parts = state["steps"], state["draws"], state.get("parts", 1)
 
     def _moments(self) -> Iterator[tuple[str, int, str, Tensor]]:
-        """Each optimizer's tensors, with its name and the number of the weight that they belong to."""
+        """The tensors of each optimizer, with its name and the number of the weight that they belong to."""
         for name, optimizer in self.gan.optimizers.items():
             for number, weight in enumerate(self._owned[name]):
                 for key, value in optimizer.state.get(weight, {}).items():
@@ -264,10 +267,10 @@ class Trainer:
 
 
 def weights(gan: GAN) -> str:
-    """How many each network has: "G 0.7 M, D 41,473"."""
+    """The number of weights of each network: "G 0.7 M, D 41,473"."""
     counts = {name: sum(p.numel() for p in network.parameters()) for name, network in gan.named_children()}
-    said = {name: f"{count / 1e6:.1f} M" if count >= 1e5 else f"{count:,}" for name, count in counts.items() if count}
-    return ", ".join(f"{name} {count}" for name, count in said.items())
+    shown = {name: f"{count / 1e6:.1f} M" if count >= 1e5 else f"{count:,}" for name, count in counts.items() if count}
+    return ", ".join(f"{name} {count}" for name, count in shown.items())
 
 
 def make_trainer(
@@ -316,7 +319,7 @@ def _total(terms: Terms) -> Tensor:
 
 
 def _spread(images: Tensor) -> Tensor:
-    """The deviation of a pixel over the batch, averaged over a grid of 8 x 8 of them: 0 where all are the same."""
+    """The deviation of a pixel over the batch, averaged over a grid of 8 x 8 pixels; 0 if all images are equal."""
     step = max(1, images.shape[-1] // 8)
     return images.detach()[:, :, ::step, ::step].float().std(0).mean()
 
