@@ -42,7 +42,7 @@ def _cell(values: Sequence[Any]) -> str:
         return ""
     mean = f"{statistics.mean(numbers):.4g}"
     spread = f" ± {statistics.stdev(numbers):.2g}" if len(numbers) > 1 else ""
-    return mean + spread + (f" ({len(numbers)} seeds)" if len(numbers) < len(values) else "")
+    return mean + spread + (f" (n = {len(numbers)})" if len(numbers) < len(values) else "")
 
 
 def _is_number(value: Any) -> bool:

@@ -310,3 +310,37 @@ def test_dcgan_is_the_papers() -> None:
     assert abs(gains.std() - 0.02) < 0.005
     with torch.no_grad():
         assert gan.D(torch.zeros(5, 3, 64, 64)).shape == (5,)
+
+
+# What the GANs of the package say of themselves.
+
+SAYS = {  # task, whether it needs images, what a plan may set, the network that sees an image alone
+    "rsgan": ("generation", False, ("batch", "width", "augment", "flatten", "input_noise", "decay_kimg"), "D.0"),
+    "r3gan": ("generation", False, ("batch", "augment", "decay_kimg", "labels_kimg"), "D.trunk"),
+    "dcgan": ("generation", False, ("batch", "width", "augment"), "D"),
+    "gan": ("generation", False, ("batch", "width", "augment"), "D"),
+    "cgan": ("generation", False, ("batch", "width", "augment"), None),
+    "wgan": ("generation", False, ("batch", "width", "augment"), "D"),
+    "wgan-gp": ("generation", False, ("batch", "width", "augment"), "D"),
+    "infogan": ("generation", False, ("batch", "width", "augment"), "D"),
+    "pix2pix": ("translation", True, ("batch", "width", "decay_kimg"), None),
+    "cyclegan": ("translation", True, ("batch", "width", "decay_kimg"), None),
+    "srgan": ("super-resolution", True, ("batch", "width", "pretrain_kimg"), "D"),
+    "context-encoder": ("inpainting", True, ("batch", "width", "augment"), "D.0"),
+    "gawwn": ("captions", True, ("batch", "width", "decay_kimg"), "D.trunk"),
+}
+
+
+@pytest.mark.parametrize("name", GANS)
+def test_it_says_what_it_is(name: str) -> None:
+    gan_class = find(name)
+    said = gan_class.task, gan_class.conditioned_on_images, gan_class.planned, gan_class.image_network
+    assert said == SAYS[name]
+    assert gan_class.can_take_labels == (name in ("rsgan", "r3gan", "cgan"))
+    assert gan_class.needs_labels == (name == "cgan")
+    gan = small_gan(name)
+    assert gan.judges == (name not in ("pix2pix", "cyclegan", "gawwn"))
+    assert gan.augments == (name in ("rsgan", "r3gan", "dcgan", "cgan"))
+    assert gan.two_way == (name == "cyclegan")
+    assert gan.multiple == {"pix2pix": 16, "cyclegan": 4}.get(name, 1)
+    assert gan.scale == (4 if name == "srgan" else 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganfold.networks import strided
@@ -57,6 +58,18 @@ def test_the_product_is_taken_on_wide_and_small_maps_only(make, shape, monkeypat
     module(torch.randn(shape[0], shape[1], 16, 16))
     make(8, 8)(torch.randn(2, 8, 8, 8))
     assert taken == [1]
+
+
+def test_a_nonlinearity_may_change_the_product_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strided, "WIDE", 0)
+    torch.manual_seed(0)
+    module, x = Halve(3, 4).double(), torch.randn(2, 3, 8, 8, dtype=torch.float64)
+    for mine, other in zip(
+        gradients(module, x, lambda m, x: F.leaky_relu(m(x), 0.2, inplace=True)),
+        gradients(module, x, lambda m, x: F.leaky_relu(nn.Conv2d.forward(m, x), 0.2)),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, other)
 
 
 def test_a_second_derivative_through_the_product_is_refused_not_wrong(monkeypatch: pytest.MonkeyPatch) -> None:

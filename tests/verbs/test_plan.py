@@ -179,7 +179,7 @@ def test_a_plan_for_a_gan_of_the_users_choice(squares: Path) -> None:
     plan = ganfold.plan(squares, gan="cgan", minutes=1, **TINY)
     assert plan.command.startswith("ganfold train cgan ")
     assert "labels" not in values(plan)
-    for gan, way in (("rsgan", "train rsgan --labels"), ("wgan", "--gan cgan")):
+    for gan, way in (("rsgan", "train rsgan --labels"), ("wgan", "--gan rsgan --labels")):
         choices = {choice.name: choice for choice in ganfold.plan(squares, gan=gan, minutes=1, **TINY).choices}
         assert f"{way} learns the 3 classes" in choices["labels"].why
     small = {name: value for name, value in TINY.items() if name != "width"}

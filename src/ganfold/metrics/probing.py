@@ -54,6 +54,10 @@ class Probe(Result):
     labels: list[int]  # labels of each class, one number for each column
     protocol: dict[str, Any]
 
+    def __repr__(self) -> str:
+        first = self.rows[0]
+        return f"<Probe: {first.name} {100 * first.accuracy[-1]:.1f} % right from {self.labels[-1]} labels a class>"
+
     def __getitem__(self, name: str) -> ProbeRow:
         """The row of this name, such as "this D"."""
         return next(row for row in self.rows if row.name == name)

@@ -139,7 +139,10 @@ class _Halve(torch.autograd.Function):
         windows, matrix = _windows(x), _rows(weight)
         ctx.save_for_backward(windows, matrix)
         ctx.shape, half = x.shape, x.shape[-1] // 2
-        return (windows @ matrix.t()).view(len(x), half, half, -1).permute(0, 3, 1, 2)
+        shape = (len(x), len(matrix), half, half)
+        made = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+        torch.mm(windows, matrix.t(), out=made.permute(0, 2, 3, 1).view(-1, len(matrix)))
+        return made  # no view: a nonlinearity may then change it in place
 
     @staticmethod
     @once_differentiable

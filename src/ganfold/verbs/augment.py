@@ -43,7 +43,7 @@ class Options:
 
 @open_verb(Options)
 def augment(options: Options) -> Augmentation:
-    """Add generated images to the small classes of a set, if a trial says that they help; otherwise say why not.
+    """Add generated images to the small classes of a set, if a trial says that they help.
 
     The output folder holds all real images and those generated ones, with a sub-folder for each class. `manifest.csv`
     says what each file is. The generator sees neither the real images that judge in the trial nor near-copies of them:

@@ -49,7 +49,10 @@ class Options:
 
 @verb(Options)
 def env(options: Options) -> Environment:
-    """Say which versions and which machine this is, for a bug report. It names no files of yours but the cache."""
+    """Say which versions and which machine this is, for a bug report.
+
+    It names no files of yours but the cache.
+    """
     import os
 
     import torch

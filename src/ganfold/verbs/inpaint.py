@@ -37,7 +37,9 @@ class Options:
 
 @verb(Options)
 def inpaint(options: Options) -> Written:
-    """Paint what a mask hides in an image, or in each image of a folder. No pixel outside of the hole changes.
+    """Paint what a mask hides in an image, or in each image of a folder.
+
+    No pixel outside of the hole changes.
 
     A context encoder paints directly. Any other generator of images is searched for the image that fits best to what
     surrounds the hole.

@@ -52,7 +52,7 @@ class Options:
 
 @open_verb(Options)
 def study(options: Options) -> Study:
-    """Measure whether generated images help a classifier on these images: arms, controls, replicates, a report.
+    """Measure whether generated images help a classifier on these images.
 
     Test and validation images are set aside first. Each replicate draws images from the rest and trains a new generator
     on them. All arms of a replicate share its images and the seed of the classifier.
