@@ -36,7 +36,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def script(path: Path, module: nn.Module) -> Path:
-    torch.jit.script(module).save(path)  # type: ignore[no-untyped-call]
+    torch.jit.script(module).save(path)
     return path
 
 

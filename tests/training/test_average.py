@@ -23,6 +23,7 @@ def test_the_half_life_is_one() -> None:
     nn.init.constant_(network.weight, 1.0)
     for step in range(100):
         average.update(network, images_step=10, images_seen=10**6 + 10 * step)
+    assert isinstance(average.network, nn.Linear)
     assert torch.allclose(average.network.weight, torch.tensor(0.5), atol=1e-3)
 
 
@@ -42,6 +43,8 @@ def test_running_statistics_are_averaged_too_and_nothing_takes_gradients() -> No
     network(torch.randn(8, 2) + 5)
     average.update(network, 8, 8)
     assert isinstance(average.network, nn.BatchNorm1d)
+    assert average.network.running_mean is not None
+    assert network.running_mean is not None
     assert torch.equal(average.network.running_mean, network.running_mean)
     assert not any(weight.requires_grad for weight in average.parameters())
     assert not average.network.training

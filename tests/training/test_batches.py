@@ -99,7 +99,7 @@ def test_tempered_classes_come_as_often_as_a_power_of_their_share(tmp_path: Path
     for temper, shares in ((0.0, [1 / 3, 1 / 3, 1 / 3]), (0.5, [20 / 32, 10 / 32, 2 / 32])):
         drawn = batches(uneven, 100, temper=temper)
         index = np.concatenate([drawn._indices(100 * k + drawn._places) for k in range(100)])
-        found = np.bincount(uneven.labels[index]) / len(index)
+        found = np.bincount(np.asarray(uneven.labels)[index]) / len(index)
         assert np.abs(found - shares).max() < 5 * np.sqrt(0.25 / len(index))
         times = np.bincount(index, minlength=504)[labels == 0]
         assert times.max() - times.min() <= 20  # the images of a class take turns: at most one apart an epoch

@@ -50,8 +50,8 @@ def test_the_best_checkpoint_is_kept_and_used(tmp_path: Path, monkeypatch: pytes
     _, state = checkpoint.load(run.path / "checkpoints" / checkpoint.BEST)
     assert state["best"] == {"KID": 0.2, "kimg": 0.512}
     assert not np.array_equal(run.sample(4), last.sample(4))
-    out = ganfold.sample(run.path, tmp_path / "last.png", 4, checkpoint="last")
-    assert out.read_bytes() != ganfold.sample(run.path, tmp_path / "best.png", 4).read_bytes()
+    out = ganfold.sample(run.path, tmp_path / "last.png", count=4, checkpoint="last")
+    assert out.read_bytes() != ganfold.sample(run.path, tmp_path / "best.png", count=4).read_bytes()
     with pytest.raises(GanfoldError, match="checkpoint must be best or last, not 'newest'"):
         ganfold.load(run.path, "newest")
 

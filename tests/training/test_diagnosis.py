@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ganfold.interface.settings import Settings
+from ganfold.runs.record import DataRecord, RunRecord
 from ganfold.training.diagnosis import Diagnosis, Row, diagnose
 from planted import PLANTS, named, planted
 
-CONFIG: dict[str, Any] = {
-    "config": {"augment": 0.0, "label_smoothing": 0.0, "lr": 2e-4},
-    "data": {"classes": ["cat", "dog"]},
-}
+RECORD = RunRecord(
+    "dcgan",
+    {"augment": 0.0, "label_smoothing": 0.0, "lr": 2e-4},
+    Settings(),
+    DataRecord("photos/", "0", 100, 10, 32, 3, ("cat", "dog"), (50, 50)),
+)
 HEALTHY: Row = {
     "D(x)": 0.9, "D(G(z)) before": 0.1, "D(G(z)) after": 0.07, "spread/real": 0.38, "spread/fake": 0.3,
     "move/G": 0.004, "move/D": 0.002,
@@ -36,7 +41,7 @@ def log(report: Row | None = None, checkup: Row | None = None, kids: list[float]
 
 
 def said(rows: list[Row], **state: Any) -> list[Diagnosis]:
-    return diagnose(rows, CONFIG, {"status": "running", **state})
+    return diagnose(rows, RECORD, {"status": "running", **state})
 
 
 def test_a_healthy_log_is_passed_over_in_silence() -> None:
@@ -83,7 +88,7 @@ def test_remedies_name_only_what_the_gan_has() -> None:
     overfit = log(checkup={"opinion/held-out": -1.0})
     assert "--augment 0.5" in said(overfit)[0].remedy
     for config in ({"lr": 1e-4}, {"augment": 0.5}):
-        (found,) = diagnose(overfit, {"config": config}, {"status": "running"})
+        (found,) = diagnose(overfit, replace(RECORD, config=config), {"status": "running"})
         assert "--augment" not in found.remedy
 
 
@@ -124,6 +129,6 @@ def test_planted_failures_are_named_and_a_healthy_run_is_not(plant: str, tmp_pat
 
 def test_a_rate_that_falls_of_its_own_accord_is_not_blamed_for_beginning_high() -> None:
     rows = log({"move/G": 0.03})
-    assert any(found.name == "learning rate" for found in diagnose(rows, CONFIG, {"status": "running"}))
-    falling = CONFIG | {"config": CONFIG["config"] | {"lr_end": 1e-4}}
+    assert any(found.name == "learning rate" for found in diagnose(rows, RECORD, {"status": "running"}))
+    falling = replace(RECORD, config={**RECORD.config, "lr_end": 1e-4})
     assert not any(found.name == "learning rate" for found in diagnose(rows, falling, {"status": "running"}))

@@ -96,7 +96,7 @@ def test_a_class_is_trained_as_it_is(file: Path, squares: Path, tmp_path: Path) 
 
 
 def test_a_class_without_a_file_opens_with_the_class(squares: Path, tmp_path: Path) -> None:
-    typed = type(find("dcgan"))("Typed", (find("dcgan"),), {"__module__": "typed_by_hand"})
+    typed: Any = type("Typed", (find("dcgan"),), {"__module__": "typed_by_hand"})
     ganfold.train(typed, squares, tmp_path / "run", **SMALL)
     assert ganfold.load(tmp_path / "run", gan=typed).sample(1).shape == (1, 16, 16, 3)
     with pytest.raises(GanfoldError, match="a GAN from outside of ganfold: if you trust its file, give --gan"):

@@ -117,8 +117,7 @@ def test_what_a_step_costs_is_counted(squares: Path) -> None:
     """Fully connected: a layer costs its weights once forward, once for its weights' gradient and, but for the first,
     once for its input's. G is run and taught; D is run on reals, on fakes, taught by both, and run once more for G."""
     plan = ganfold.plan(squares, gan="gan", resolution=28, channels=1, kimg=1, progress=False)
-    kind = find("gan")
-    gan = kind(kind.config_class(), Shape(1, 28))
+    gan: Any = find("gan")(find("gan").config_class(), Shape(1, 28))
     of_g, of_d = (sum(w.numel() for w in net.parameters() if w.ndim == 2) for net in (gan.G, gan.D))
     assert 2 * of_g + 6 * of_d <= plan.multiply_adds <= 3 * of_g + 9 * of_d
     assert plan.weights == f"G {of_g / 1e6:.1f} M, D {of_d / 1e6:.1f} M"
