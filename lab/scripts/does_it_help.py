@@ -66,7 +66,7 @@ def main() -> None:
             print(f"{requested.data}, {few} images in {', '.join(requested.small)}, {classifier}: {verdict}")
         metrics: dict[str, Any] = {f"{row.classifier}, {row.arm}": row.accuracy for row in study.rows}
         for difference in (*study.primary, *study.controls):
-            metrics |= {difference.name: difference.mean, f"{difference.name}, p": difference.holm}
+            metrics |= {difference.name: difference.mean, f"{difference.name}, corrected p": difference.holm}
             metrics |= {f"{difference.name}, interval": [difference.low, difference.high]}
         metrics |= {"verdicts": study.verdicts}
         record("does_it_help", metrics, seed=0, data=requested.data, column=column, few=few, **choices)

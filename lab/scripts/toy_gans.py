@@ -55,7 +55,7 @@ class Toy(GAN):
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(config, shape)
         width = config.width
-        self.G = nn.Sequential(
+        self.G: nn.Module = nn.Sequential(
             *(nn.Linear(config.z_dim, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()),
             *(nn.Linear(width, 2), nn.Unflatten(1, (2, 1, 1))),
         )

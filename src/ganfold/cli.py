@@ -118,7 +118,7 @@ def _call(verb: Callable[..., Any], values: dict[str, Any], common: Common) -> i
     if common.json:
         print(result.to_json())
     elif verb is not ganfold.train:  # which has printed what it did
-        print(result)
+        print("\n".join(result.lines()))
     return StopReason(reason).exit_code if reason else 0
 
 

@@ -283,7 +283,7 @@ def test_q_learns_to_read_the_codes_of_a_planted_g() -> None:
         batch.begin(step)
         batch.update(gan.fake(batch))
         gan.optimizers["D"].zero_grad()
-        sum(gan.discriminator(batch).values()).backward()  # type: ignore[union-attr]
+        sum(gan.discriminator(batch).values()).backward()
         gan.optimizers["D"].step()
     assert batch.stats["Q reads the category"] > 0.95
     _, codes = gan.codes(batch["z"])

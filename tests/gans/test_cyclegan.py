@@ -14,8 +14,9 @@ from ganfold.data import ImageSet, load
 from ganfold.errors import GanfoldError
 from ganfold.gans import noise
 from ganfold.gans.contract import Batch, Shape
-from ganfold.gans.cyclegan import Config, CycleGAN, Generator, Pool
+from ganfold.gans.cyclegan import Config, CycleGAN, Generator
 from ganfold.networks.patch import PatchGAN
+from ganfold.networks.pool import Pool
 from ganfold.training.batches import Batches
 from ganfold.training.ranks import Ranks
 from ganfold.training.trainer import Trainer

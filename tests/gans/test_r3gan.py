@@ -117,7 +117,7 @@ def test_d_judges_each_image_by_itself() -> None:
 
 def test_labels_count_more_and_more() -> None:
     z, label, drawn = torch.randn(3, 64), torch.tensor([0, 1, 2]), batch(3, classes=3)
-    apart = {}
+    apart: dict[int, tuple[float, ...]] = {}
     for seen in (0, 25_000, 50_000, 10**6):
         gan = build(LABELLED, seen=seen, augment=0.0).eval()
         same, other = gan.sample(z, {"label": label}), gan.sample(z, {"label": label.roll(1)})
@@ -126,7 +126,7 @@ def test_labels_count_more_and_more() -> None:
         otherwise = gan.judge(drawn, drawn["image"])
         apart[seen] = tuple(float((one - two).abs().mean()) for one, two in ((same, other), (judged, otherwise)))
         drawn["label"] = drawn["label"].roll(-1)
-    assert apart[0] == (0, 0)
+    assert max(apart[0]) == 0
     assert all(0 < early < late for early, late in zip(apart[25_000], apart[50_000], strict=True))
     assert apart[50_000] == pytest.approx(apart[10**6])
 

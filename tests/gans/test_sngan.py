@@ -42,7 +42,7 @@ def test_no_layer_of_d_has_a_singular_value_above_one(images: ImageSet) -> None:
     cpu, ranks = torch.device("cpu"), Ranks("cpu")
     batches = Batches(images, seed=0, size=16, ranks=ranks, device=cpu, flips=True)
     trainer = Trainer(gan, batches, seed=0, device=cpu, ranks=ranks, ema_images=1000)
-    layers = [layer for layer in gan.D.modules() if isinstance(layer, nn.Conv2d)]
+    layers: list[Any] = [layer for layer in gan.D.modules() if isinstance(layer, nn.Conv2d)]
     raw = [layer.parametrizations.weight.original.clone() for layer in layers]
     for _ in range(30):
         trainer.step()

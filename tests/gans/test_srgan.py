@@ -37,16 +37,16 @@ def weights(module: nn.Module) -> list[Tensor]:
 
 def test_first_pixels_alone_then_content_and_the_adversary(squares: Path) -> None:
     subject = trainer(squares)
-    begin = weights(subject.gan.D)  # type: ignore[arg-type]
+    begin = weights(subject.gan.D)
     for _ in range(2):
         subject.step()
     assert {"pretraining/pixels"} == {n for n in subject.meter.means() if n.startswith(("pretraining/", "G/", "D/"))}
-    assert all(map(torch.equal, begin, weights(subject.gan.D)))  # type: ignore[arg-type]
+    assert all(map(torch.equal, begin, weights(subject.gan.D)))
     subject.meter.clear()
     subject.step()
     terms = {name for name in subject.meter.means() if name.startswith(("G/", "D/"))}
     assert terms == {"G/fake", "G/pixels", "G/features", "D/real", "D/fake"}
-    assert not any(map(torch.equal, begin, weights(subject.gan.D)))  # type: ignore[arg-type]
+    assert not any(map(torch.equal, begin, weights(subject.gan.D)))
 
 
 @pytest.mark.parametrize(("content", "terms"), [("pixels", {"fake", "pixels"}), ("features", {"fake", "features"})])

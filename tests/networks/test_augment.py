@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -9,10 +10,10 @@ import torch
 
 from ganfold.gans import noise
 from ganfold.gans.contract import Batch
-from ganfold.networks.augment import augment, colour, cutout, stroke, translation, warp
+from ganfold.networks.augment import Uniform, augment, colour, cutout, stroke, translation, warp
 
 
-def uniform(count: int, seed: int = 0):
+def uniform(count: int, seed: int = 0) -> Uniform:
     batch = Batch({}, torch.arange(count))
     batch.begin(seed)
     return batch.uniform
@@ -62,7 +63,9 @@ def test_colour_leaves_the_places_of_things(images: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("change", [colour, translation, cutout, partial(augment, p=0.7)])
-def test_gradients_pass_and_the_same_randomness_gives_the_same(change, images: torch.Tensor) -> None:
+def test_gradients_pass_and_the_same_randomness_gives_the_same(
+    change: Callable[..., torch.Tensor], images: torch.Tensor
+) -> None:
     images.requires_grad_()
     first = change(images, uniform=uniform(64))
     assert torch.equal(first, change(images, uniform=uniform(64)))

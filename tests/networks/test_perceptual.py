@@ -95,7 +95,8 @@ def test_vgg_by_the_users_weights(weights: Path, tmp_path: Path) -> None:
     for path in (weights, tmp_path / "vgg19.safetensors"):
         for layer, y in expected.items():
             distance = Perceptual(str(path), layer)(one, other)  # type: ignore[arg-type]
-            torch.testing.assert_close(distance, F.mse_loss(*(VGG_SCALE * y).chunk(2)), rtol=1e-4, atol=0)
+            mine, target = (VGG_SCALE * y).chunk(2)
+            torch.testing.assert_close(distance, F.mse_loss(mine, target), rtol=1e-4, atol=0)
 
 
 def test_a_wrong_file_is_one_sentence(weights: Path, tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,9 +14,9 @@ from ganfold.networks import strided
 from ganfold.networks.strided import Double, FromLatent, Halve, ToLogit
 
 
-def gradients(module: nn.Module, x: Tensor, forward: object) -> tuple[Tensor, Tensor, Tensor]:
+def gradients(module: Any, x: Tensor, forward: Callable[[Any, Tensor], Tensor] | None) -> tuple[Tensor, ...]:
     x = x.clone().requires_grad_()
-    out = forward(module, x) if forward else module(x)  # type: ignore[operator]
+    out = forward(module, x) if forward else module(x)
     weight = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view(out.shape)
     return out, *torch.autograd.grad((out * weight).sum(), [x, module.weight])
 

@@ -161,7 +161,9 @@ def _verb(options: Any, work: Callable[[Any], Any]) -> Any:
         return work(made)
 
     call.options = options  # type: ignore[attr-defined]
-    call.__signature__ = inspect.signature(options)  # type: ignore[attr-defined]
+    signature = inspect.signature(options)
+    returned = inspect.signature(work).return_annotation
+    call.__signature__ = signature.replace(return_annotation=returned)  # type: ignore[attr-defined]
     del call.__wrapped__  # `help` must show the options, not the function inside
     call.__doc__ = _Doc(work.__doc__ or "", options)
     return call
@@ -171,9 +173,16 @@ class _Doc(str):
     """A docstring that lists the options when somebody reads it."""
 
     def __new__(cls, text: str, options: type[Any]) -> _Doc:
-        lines = [inspect.cleandoc(text), "", "Args:"]
-        lines += [f"    {field.name}: {field.sentence}." for field in described(options)]
-        return super().__new__(cls, "\n".join(lines))
+        told, sections = _split(inspect.cleandoc(text))
+        lines = [told, "", "Args:", *(f"    {field.name}: {field.sentence}." for field in described(options))]
+        return super().__new__(cls, "\n".join([*lines, *(["", sections] if sections else [])]))
+
+
+def _split(text: str) -> tuple[str, str]:
+    """A docstring before its sections, and its sections."""
+    places = [text.index(head) for head in ("\nReturns:\n", "\nRaises:\n") if head in text]
+    place = min(places, default=len(text))
+    return text[:place].rstrip(), text[place:].strip()
 
 
 class _Names(dict[str, Any]):

@@ -107,7 +107,7 @@ class RunRecord:
     @property
     def batch(self) -> int:
         """Images a step, over all ranks together."""
-        return int(self.config["batch"])
+        return int(self.option("batch"))
 
     def gan_class(self, gan: str | type[GAN] | None = None) -> type[GAN]:
         """The class of the run's GAN.

@@ -206,9 +206,9 @@ def images_have_the_requested_shape_and_range(subject: Subject) -> None:
     for channels in (1, 3, 4):
         gan = subject.gan(channels).eval()
         z, condition = noise.normal(1, torch.arange(5), *gan.latent), gan.condition(subject.batch(5, channels))
-        made, wanted = gan.sample(z, condition), (5, channels, subject.side, subject.side)
-        if made.shape != wanted:
-            raise Failed(f"`sample` gave {tuple(made.shape)} for {wanted}: build the networks for `shape`")
+        made, requested = gan.sample(z, condition), (5, channels, subject.side, subject.side)
+        if made.shape != requested:
+            raise Failed(f"`sample` gave {tuple(made.shape)} for {requested}: build the networks for `shape`")
         if not made.isfinite().all() or made.abs().max() > 1:
             raise Failed(f"`sample` reaches {made.abs().max():.3g}, and images are in [-1, 1]: end with a Tanh")
         if not made.std() > 0:
