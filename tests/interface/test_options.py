@@ -136,3 +136,14 @@ def test_python_the_command_line_and_the_help_have_the_same_options(
 @pytest.mark.parametrize("name", VERBS)
 def test_the_list_of_verbs_says_what_each_says_of_itself(name: str) -> None:
     assert str(attribute(name).__doc__).splitlines()[0] == VERBS[name]
+
+
+def test_inherited_options_are_read_where_they_stand() -> None:
+    @dataclass(frozen=True)
+    class Inherited(find("dcgan").config_class):  # type: ignore[misc]
+        own: Annotated[int, AT_LEAST_ONE] = 1  # of this class
+
+    options = {option.name: option for option in described(Inherited)}
+    assert options["own"].help == "of this class"
+    assert options["augment"].range == SHARE
+    assert options["z_dim"].help.startswith("dimensions of the latent")

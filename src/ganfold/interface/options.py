@@ -108,9 +108,12 @@ def described(options: Any) -> tuple[Described, ...]:
 
 @functools.cache
 def _described_once(options: Any) -> tuple[Described, ...]:
-    comments = _comments(options)
-    names = _Names(vars(builtins) | vars(sys.modules[options.__module__]))
-    return tuple(_described(field, names, comments) for field in fields(options))
+    owners = {name: cls for cls in reversed(options.__mro__) for name in vars(cls).get("__annotations__", ())}
+    comments = {cls: _comments(cls) for cls in set(owners.values())}
+    names = {cls: _Names(vars(builtins) | vars(sys.modules[cls.__module__])) for cls in comments}
+    return tuple(
+        _described(field, names[owners[field.name]], comments[owners[field.name]]) for field in fields(options)
+    )
 
 
 def check_ranges(options: Any) -> None:

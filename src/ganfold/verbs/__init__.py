@@ -7,7 +7,7 @@ VERBS = {
     "plan": "Choose what to train on these images and for how long, say why, and what it will take.",
     "train": "Train a GAN, or go on with a run that was stopped.",
     "sample": "Write images that a run's generator makes: files in a folder, or one grid.",
-    "evaluate": "Compare generated images with real ones; print each metric beside its floor, the score of real images.",
+    "evaluate": "Compare generated images with real ones; print each metric beside its floor: the score of real ones.",
     "copies": "Look for near-copies of training images among generated ones, and show the pairs most alike.",
     "probe": "Classify images by a linear SVM on the features of a run's discriminator, from few labels.",
     "report": "Write one HTML file that shows a run: verdict, images, curves, metrics, copies, data and settings.",

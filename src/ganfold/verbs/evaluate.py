@@ -36,7 +36,7 @@ class Options:
 
 @verb(Options)
 def evaluate(options: Options) -> Evaluation:
-    """Compare generated images with real ones; print each metric beside its floor, the score of real images.
+    """Compare generated images with real ones; print each metric beside its floor: the score of real ones.
 
     Three sets of equal size are compared: generated images, a reference of real images, and other real images. The
     score of these others is the floor: what a perfect generator would score.
