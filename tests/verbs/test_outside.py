@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import ganfold
@@ -42,9 +43,13 @@ def test_a_file_is_trained_sampled_and_measured(run: Path, file: Path, tmp_path:
     assert record["gan"] == "my_gan.py:SNGAN"
     assert record["origin"] == {"file": str(file), "sha256": sha256(file)}
     named = ["--gan", f"{file}:SNGAN"]
+    many = tmp_path / "many.npy"  # an evaluation needs 50 images in each set
+    np.save(many, np.random.default_rng(0).integers(0, 255, (120, 16, 16, 3), np.uint8))
     assert main(["sample", str(run), "--out", str(tmp_path / "grid.png"), "--count", "4", *named]) == 0
     assert (tmp_path / "grid.png").is_file()
     assert main(["copies", str(run), "--features", "pixels", "--count", "20", *named]) == 0
+    assert main(["evaluate", str(run), "--features", "pixels", "--reference", str(many), *named]) == 0
+    assert (run / "evaluation.json").is_file()
     assert main(["report", str(run)]) == 0  # which needs no class
     assert "my_gan.py:SNGAN" in (run / "report.html").read_text()
 

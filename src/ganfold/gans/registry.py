@@ -124,12 +124,12 @@ GANS = {
 
 def installed() -> dict[str, Entry]:
     """The GANs of this package and of installed packages, by name. A package cannot take a name that is in use."""
-    found = dict(GANS)
+    entries = dict(GANS)
     for point in entry_points(group=GROUP):
         package = point.dist.name if point.dist else point.module
         entry = Entry(point.module, point.attr, f"From the package {package}.", use_when="")
-        found.setdefault(point.name, entry)
-    return found
+        entries.setdefault(point.name, entry)
+    return entries
 
 
 def find(gan: str | type[GAN]) -> type[GAN]:

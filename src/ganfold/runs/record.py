@@ -121,10 +121,10 @@ class RunRecord:
             GanfoldError: the GAN is from outside and was not given, or another one was given.
         """
         if self.origin is None and self.gan in installed():
-            found = find(self.gan)
-            if gan is not None and find(gan) is not found:
+            own = find(self.gan)
+            if gan is not None and find(gan) is not own:
                 raise GanfoldError(f"this is a run of {self.gan}: leave out --gan")
-            return found
+            return own
         class_name = self.gan.rpartition(":")[2]
         if gan is None:
             where = f" ({self.origin.file}, SHA-256 {self.origin.sha256})" if self.origin else ""
@@ -133,17 +133,17 @@ class RunRecord:
                 f"this is a run of {self.gan}, a GAN from outside of ganfold{where}: if you trust its file, give "
                 f"--gan {path}"
             )
-        found = find(gan)
-        if found.__name__ != class_name:
-            raise GanfoldError(f"this is a run of {self.gan}, and --gan names the class {found.__name__}")
-        origin = origin_of(found)
+        gan_class = find(gan)
+        if gan_class.__name__ != class_name:
+            raise GanfoldError(f"this is a run of {self.gan}, and --gan names the class {gan_class.__name__}")
+        origin = origin_of(gan_class)
         if self.origin and origin and origin.sha256 != self.origin.sha256:
             print(
                 f"Note: {origin.file} has changed since this run was trained with it (its SHA-256 was "
                 f"{self.origin.sha256[:16]}..., and is {origin.sha256[:16]}...).",
                 file=sys.stderr,
             )
-        return found
+        return gan_class
 
     def gan_config(self, gan_class: type[GAN]) -> Any:
         """The options as the GAN's `Config`; names that it no longer has are left out."""

@@ -114,20 +114,20 @@ def _rate(log: _Log) -> Diagnosis | None:
     """
     if log.has("lr_end"):
         return None
-    found = {}
+    too_fast = {}
     for name in ("G", "D"):
         moves = [row[f"move/{name}"] for row in log.rows if f"move/{name}" in row]
         if len(moves) >= 2 and (middle := median(moves)) > MOVE:
-            found[name] = middle
-    if not found:
+            too_fast[name] = middle
+    if not too_fast:
         return None
     return Diagnosis(
         "learning rate",
         True,
         "The learning rate is far too high",
-        " and ".join(f"one update moves the weights of {n} by {m:.1%} of their length" for n, m in found.items())
+        " and ".join(f"one update moves the weights of {n} by {m:.1%} of their length" for n, m in too_fast.items())
         + "; 0.1 to 0.6 % is usual",
-        f"Divide --lr by {_round(max(found.values()) / (MOVE / 3))}.",
+        f"Divide --lr by {_round(max(too_fast.values()) / (MOVE / 3))}.",
     )
 
 
