@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import collections.abc
+import io
+import json
 import os
 import re
 import shlex
+import shutil
 import sys
 import types
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +20,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import tyro
 
 import ganfold
-from ganfold.errors import GanfoldError, did_you_mean
+from ganfold.errors import GanfoldError, did_you_mean, printable
 from ganfold.gans.registry import find, installed
 from ganfold.interface.options import Described, described
 from ganfold.interface.result import version
@@ -28,6 +31,7 @@ from ganfold.verbs import VERBS
 
 CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
 SENTENCE = "A folder of images in; a trained, measured, usable generator out."
+NARROW = 40  # columns
 ATTRIBUTES = {"gans": "list_gans", "env": "environment"}  # of `ganfold`, where the verb's own name is taken
 
 
@@ -46,14 +50,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 done; 2 the user's mistake; 129, 130, 143 stopped by SIGHUP, Ctrl-C, SIGTERM; 141 the reader
         of the output has gone.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what its encoding lacks is written as escapes
+            stream.reconfigure(errors="backslashreplace")
+    if shutil.get_terminal_size().columns < NARROW:  # where tyro's help never ends
+        os.environ["COLUMNS"] = str(NARROW)
     try:
         try:
             return _run(list(sys.argv[1:] if arguments is None else arguments))
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:  # its reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    except OSError as error:
+        if error.filename is None:  # stdout cannot be written, and Python would try again at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):  # its reader, such as `head`, has seen enough
+            return 141
+        what = "write the output" if error.filename is None else f"read or write {error.filename}"
+        return _refused(f"cannot {what}: {error.strerror or error}")
 
 
 def _run(words: list[str]) -> int:
@@ -73,10 +86,14 @@ def _run(words: list[str]) -> int:
         values, common = _parsed(f"ganfold {name}", _described(verb), described(verb.options), rest)
         return _call(verb, values, common)
     except GanfoldError as error:
-        print(f"ganfold: {error}", file=sys.stderr)
-        return 2
+        return _refused(str(error))
     except KeyboardInterrupt:
         return StopReason.INTERRUPT.exit_code
+
+
+def _refused(sentence: str) -> int:
+    print(f"ganfold: {printable(sentence)}", file=sys.stderr)
+    return 2
 
 
 def _help() -> str:
@@ -90,7 +107,9 @@ def _help() -> str:
 def _with_gan(name: str, verb: Any, words: list[str]) -> int:
     """`train [GAN] ...` and `plan DATA [--gan GAN] ...`: the GAN decides which further flags there are."""
     named = words[:1] if name == "train" and words and not words[0].startswith("-") else []
-    gan = named[0] if named else _value_of("gan", words) if name == "plan" else None
+    gan = named[0] if named else _value_of("gan", words)
+    if name == "train" and gan and not named:
+        raise GanfoldError(f"`train` takes the name of the GAN first: ganfold train {gan} --data ...")
     rest = words[len(named) :]
     own: Any = Planned if gan is None else find(gan).config_class
     groups = {gan or "GAN": own, "training": Settings}
@@ -116,10 +135,20 @@ def _call(verb: Callable[..., Any], values: dict[str, Any], common: Common) -> i
     result = verb(**values)
     reason = getattr(result, "stopped_by", None)
     if common.json:
-        print(result.to_json())
+        print(_json(result))
     elif verb is not ganfold.train:  # which has printed what it did
-        print("\n".join(result.lines()))
+        print("\n".join(map(printable, result.lines())))
     return StopReason(reason).exit_code if reason else 0
+
+
+def _json(result: Any) -> str:
+    """The result as JSON that the encoding of stdout can hold, and that no terminal obeys."""
+    text = "\n".join(map(printable, result.to_json().split("\n")))
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return json.dumps(json.loads(text), indent=2)
+    return text
 
 
 def _parsed(
@@ -130,9 +159,11 @@ def _parsed(
     groups: dict[str, type[Any]] | None = None,
 ) -> tuple[dict[str, Any], Common]:
     """The words as values of the options by name, those of each group by the group's name, and the common flags."""
+    options = list(options)
     parts: list[Any] = [_flag(field) for field in options if not field.python_only]
     parts += [(_identifier(title), _flags(title, described(kind))) for title, kind in (groups or {}).items()]
     parts += [_flag(field) for field in described(Common)]
+    _check_flags(prog, words, [*options, *described(Common)], groups or {})
     parts.sort(key=lambda part: len(part))  # those without a default come first
     parsed: Any = tyro.cli(
         make_dataclass("flags", parts, frozen=True), prog=prog, description=description, args=words, config=CONFIG
@@ -142,6 +173,27 @@ def _parsed(
         for name, value in vars(parsed).items()
     }
     return values, Common(values.pop("json"), values.pop("quiet"))
+
+
+def _check_flags(prog: str, words: list[str], options: list[Described], groups: dict[str, type[Any]]) -> None:
+    """See that there is every flag that the words name.
+
+    Raises:
+        GanfoldError: there is not; names the one that is meant.
+    """
+    offered = [
+        field
+        for field in [*options, *(f for kind in groups.values() for f in described(kind))]
+        if not (field.positional or field.python_only)
+    ]
+    helps = {("no-" * (field.default is True) + field.name).replace("_", "-"): field.help for field in offered}
+    for word in words:
+        name = word[2:].partition("=")[0].replace("_", "-")
+        if not word.startswith("--") or name in helps or name == "help" or name.startswith("tyro-"):
+            continue
+        near = did_you_mean(name, helps).removeprefix("; did you mean '").removesuffix("'?")
+        meant = f"; did you mean --{near} ({helps[near]})?" if near else f"; `{prog} --help` lists them"
+        raise GanfoldError(f"{prog} has no option --{name}{meant}")
 
 
 def _flags(title: str, options: Iterable[Described]) -> type[Any]:

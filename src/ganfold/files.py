@@ -1,4 +1,7 @@
-"""Files written whole or not at all: to a temporary file beside the target, then fsync, then rename."""
+"""Files written whole or not at all: to a temporary file beside the target, then fsync, then rename.
+
+One process at a time writes a folder: `locked` holds it.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,17 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable
+import re
+import socket
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ganfold.errors import GanfoldError
+
+LOCK = ".ganfold.lock"  # in a folder that is being written; it names the process that writes
+TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")  # with the number of the process that writes it
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -23,9 +32,13 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)
+        temporary.touch()
+        mode = temporary.stat().st_mode & 0o777  # as the umask says; some libraries make private files instead
         write(temporary)
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
+        temporary.chmod(mode)
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
@@ -42,7 +55,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as JSON, whole or not at all; see `write_atomically`."""
-    write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))  # of a name that is not UTF-8 JSON's escapes
 
 
 def read_json(path: Path) -> Any:
@@ -56,7 +70,67 @@ def read_json(path: Path) -> Any:
     except OSError as error:
         raise GanfoldError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
-        raise GanfoldError(f"{path} is damaged ({error}): restore it from a copy, or begin anew") from error
+        raise damaged(path, error) from error
+    except RecursionError as error:
+        raise damaged(path, "it is nested too deeply") from error
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The content of a JSON file that holds an object.
+
+    Raises:
+        GanfoldError: the file cannot be read, is not JSON, or holds something else.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise damaged(path, "it holds no JSON object")
+    return content
+
+
+@contextlib.contextmanager
+def locked(folder: Path, doing: str) -> Iterator[None]:
+    """Hold a folder while it is written, and remove the temporary files that killed processes left in it.
+
+    The folder is made, and removed again if nothing was written. The system frees the lock of a process that dies.
+    Windows and file systems without locks hold nothing.
+
+    Args:
+        folder: where to write.
+        doing: names what goes on, for the process that comes second.
+
+    Raises:
+        GanfoldError: another process holds the folder.
+    """
+    missing = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
+    with contextlib.suppress(OSError):  # the first write in it says what is wrong
+        folder.mkdir(parents=True, exist_ok=True)
+    handle = _lock(folder / LOCK, doing)
+    try:
+        sweep(folder)
+        yield
+    finally:
+        if handle is not None:
+            with contextlib.suppress(OSError):
+                (folder / LOCK).unlink()
+            os.close(handle)
+        with contextlib.suppress(OSError):  # a folder that holds something stays
+            for path in missing:
+                path.rmdir()
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files in a folder and below whose processes have ended."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            found = TEMPORARY.fullmatch(name)
+            if found and not _is_running(int(found[1])):
+                with contextlib.suppress(OSError):
+                    Path(place, name).unlink()
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether this is what a killed process leaves in a folder: a lock, or a file that was not finished."""
+    return path.name == LOCK or TEMPORARY.fullmatch(path.name) is not None
 
 
 def sha256(path: Path) -> str:
@@ -82,11 +156,60 @@ def check_sha256(path: Path, expected: str, remedy: str) -> None:
         raise GanfoldError(f"{path} is not the file that published figures use (its SHA-256 differs): {remedy}")
 
 
+def damaged(path: Path, why: object, remedy: str = "restore it from a copy, or begin anew") -> GanfoldError:
+    """The error for a file whose content is not what was written."""
+    return GanfoldError(f"{path} is damaged ({why}): {remedy}")
+
+
 def unwritable(path: Path, error: OSError) -> GanfoldError:
     """The error for a write that failed."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return GanfoldError(f"no space left to write {path}: free some, then give the same command again")
     return GanfoldError(f"cannot write {path}: {error.strerror or error}")
+
+
+def _lock(path: Path, doing: str) -> int | None:
+    """The open and locked file; None where there are no locks."""
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    while True:
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        except OSError:  # the first write in the folder says what is wrong
+            return None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.read(handle, 200).decode(errors="replace")
+            os.close(handle)
+            holder = holder if holder.isprintable() and holder else "another call"
+            raise GanfoldError(
+                f"{holder} is going on in {path.parent}: wait for it, stop it, or give another --out"
+            ) from error
+        except OSError:  # a file system without locks
+            os.close(handle)
+            return None
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.stat(path), os.fstat(handle)):
+                os.truncate(handle, 0)
+                os.write(handle, f"{doing} (process {os.getpid()} on {socket.gethostname()})".encode())
+                return handle
+        os.close(handle)  # its last holder has just removed it
+
+
+def _is_running(process: int) -> bool:
+    """Whether another process of this machine has this number. This one's number is that of an earlier process."""
+    if sys.platform == "win32":  # where signal 0 would end it
+        return process != os.getpid()
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return process != os.getpid()
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ganfold import data
+from ganfold.data import cache as data_cache
 from ganfold.data import prepare, work
 from ganfold.data.sources import decode
 from ganfold.data.sources.lookup import find_source
@@ -87,7 +89,9 @@ def test_a_changed_folder_is_seen(photos: Path, load: Load, make_image: MakeImag
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone", "names", "entry", "labels"])
-def test_a_damaged_entry_is_made_anew(damage: str, noise: Path, load: Load, cache: Path) -> None:
+def test_a_damaged_entry_is_made_anew_with_one_note(
+    damage: str, noise: Path, load: Load, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first = load(noise)
     images, labels = np.array(first.images), np.array(first.labels)
     fingerprint = first.fingerprint
@@ -105,11 +109,102 @@ def test_a_damaged_entry_is_made_anew(damage: str, noise: Path, load: Load, cach
     else:
         path.write_bytes(path.read_bytes()[:-10])
     again = load(noise)
+    assert capsys.readouterr().err == f"The cache entry {index} is damaged, so it is made anew.\n"
     assert again.fingerprint == fingerprint
     assert np.array_equal(again.images, images)
     assert again.labels is not None
     assert np.array_equal(again.labels, labels)
     assert list(again.names) == [f"images[{i}]" for i in range(600)]
+
+
+FILES = ("images.npy", "labels.npy", "held_out.npy", "names.npy", "names.bin", "entry.json", "verified.json")
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda content: b"",
+    "short": lambda content: content[: len(content) // 2],
+    "header": lambda content: content[:60] + b"((((" + content[64:],
+    "zeros": lambda content: bytes(len(content)),
+    "deep": lambda content: b"[" * 200_000,
+    "huge": lambda content: content.replace(b"(60", b"(2**60, 60").replace(b"(600,", b"(999999999999,"),
+    "list": lambda content: b"[]",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", FILES)
+def test_no_damage_of_any_file_is_trusted(name: str, damage: str, noise: Path, load: Load, cache: Path) -> None:
+    first = load(noise)
+    images, held_out, names = np.array(first.images), first.held_out, list(first.names)
+    del first
+    path = next(cache.rglob(name))
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    for _ in range(2):
+        again = load(noise)
+        assert np.array_equal(again.images, images)
+        assert np.array_equal(again.held_out, held_out)
+        assert list(again.names) == names
+
+
+@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "held_out.npy"])
+@pytest.mark.parametrize("is_large", [False, True])
+def test_flipped_values_are_noticed(
+    name: str, is_large: bool, noise: Path, load: Load, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_cache, "ALWAYS", 0 if is_large else 2**27)
+    first = load(noise)
+    images, labels, fingerprint = np.array(first.images), np.array(first.labels), first.fingerprint
+    del first
+    (path,) = cache.rglob(name)
+    state, content = path.stat(), bytearray(path.read_bytes())
+    content[-100:] = bytes(value ^ 1 for value in content[-100:])
+    path.write_bytes(content)
+    if not is_large:
+        os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))  # as if the disk had done it
+    again = load(noise)
+    assert again.fingerprint == fingerprint
+    assert np.array_equal(again.images, images)
+    assert again.labels is not None
+    assert np.array_equal(again.labels, labels)
+
+
+def test_large_content_is_read_again_only_if_its_state_changed(
+    noise: Path, load: Load, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(data_cache, "ALWAYS", 0)
+    read: list[str] = []
+    digest = data_cache._digest
+
+    def spy(folder: Path, names: tuple[str, ...], classes: tuple[str, ...] = ()) -> str:
+        read.append(folder.parent.name)
+        return digest(folder, names, classes)
+
+    load(noise)
+    monkeypatch.setattr(data_cache, "_digest", spy)
+    load(noise)
+    assert not read
+    for verified in list(cache.rglob("verified.json")):
+        verified.unlink()  # as in a cache of an earlier version
+    for _ in range(3):
+        load(noise)
+    assert sorted(read) == ["content", "index"]
+    os.utime(next(cache.rglob("images.npy")))
+    for _ in range(3):
+        load(noise)
+    assert sorted(read) == ["content", "content", "index"]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_cache_that_cannot_be_written_is_read(
+    noise: Path, load: Load, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fingerprint = load(noise).fingerprint
+    for verified in list(cache.rglob("verified.json")):
+        verified.unlink()
+
+    def refuse(path: Path, content: object) -> None:
+        raise GanfoldError(f"cannot write {path}")
+
+    monkeypatch.setattr(data_cache, "write_json", refuse)
+    assert load(noise).fingerprint == fingerprint
 
 
 def test_the_number_of_workers_changes_nothing(tmp_path: Path, make_image: MakeImage) -> None:

@@ -156,3 +156,39 @@ def test_a_broken_image_does_not_shift_the_rows(make: Make, photos: Path) -> Non
     assert images.captions.boxes[place].tolist() == [0, 0, 0.25, 0.25]
     with Image.open(photos / "06.png") as image:
         assert (np.asarray(image) == images.images[place].transpose(1, 2, 0)).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("\u7ea2\u8272\u7684\u5706", ["\u7ea2", "\u8272", "\u7684", "\u5706"]),  # Chinese
+        ("a red\u5706, \u8d64\u3044\u4e38\u3002", ["a", "red", "\u5706", "\u8d64", "\u3044", "\u4e38"]),  # Japanese
+        ("\u0e17\u0e35\u0e48 \u0e25\u0e31\u0e07", ["\u0e17\u0e35\u0e48", "\u0e25\u0e31", "\u0e07"]),  # Thai
+        ("\u0939\u093f\u0928\u094d\u0926\u0940 \u0932", ["\u0939\u093f\u0928\u094d\u0926\u0940", "\u0932"]),  # Hindi
+        ("\ube68\uac04 \uc6d0", ["\ube68\uac04", "\uc6d0"]),  # Korean has spaces
+        ("E\u0301lan \u00c9lan", ["\u00e9lan", "\u00e9lan"]),
+        ("3-D, x_y", ["3", "d", "x", "y"]),
+    ],
+)  # fmt: skip
+def test_words_of_any_script(text: str, words: list[str]) -> None:
+    assert words_of(text) == words
+
+
+def test_a_part_of_a_clause_without_spaces_is_understood() -> None:
+    vocabulary = sorted(set(words_of("\u7ea2\u8272\u7684\u5706\u5728\u5de6\u8fb9")))
+    numbers, strange = tokens_of("\u7ea2\u8272\u7684\u5706", vocabulary)
+    assert strange == []
+    assert [vocabulary[number - 1] for number in numbers if number] == ["\u7ea2", "\u8272", "\u7684", "\u5706"]
+
+
+def test_the_vocabulary_of_an_earlier_version_keeps_its_words() -> None:
+    earlier = ("\u7ea2\u8272\u7684\u5706", "\u0926", "\u0928", "\u0939", "e", "lan")  # as the first version parted them
+    assert tokens_of("\u7ea2\u8272\u7684\u5706", earlier)[0].tolist()[:2] == [1, 0]
+    assert tokens_of("\u0939\u093f\u0928\u094d\u0926\u0940", earlier)[0].tolist()[:4] == [4, 3, 2, 0]
+    assert tokens_of("E\u0301lan", earlier)[0].tolist()[:3] == [5, 6, 0]
+    assert tokens_of("\u5706", earlier)[1] == ["\u5706"]
+
+
+def test_a_caption_that_is_cut_is_said(make: Make) -> None:
+    images = make({3: GOOD | {"text": "word " * (LENGTH + 1)}})
+    assert f"1 caption is longer than {LENGTH} words: the rest is not used." in images.findings.notes

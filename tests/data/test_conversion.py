@@ -1,4 +1,7 @@
-"""Modes, sizes and channels: what an image becomes."""
+"""Modes, sizes and channels: what an image becomes, and what is said of values that look wrong.
+
+Values were looked at in: 8 and 16 bits, alpha, arrays (their types). Files that Pillow does not open: TIFF.
+"""
 
 from __future__ import annotations
 
@@ -145,3 +148,68 @@ def test_arguments_out_of_range(options: dict[str, object], message: str, photos
     with pytest.raises(GanfoldError) as caught:
         load(photos, **options)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(("most", "shift", "value"), [(1, 0, 1), (4095, 16, 15), (16383, 16, 63)])
+def test_nearly_black_images_are_warned_of(most: int, shift: int, value: int, tmp_path: Path, load: Load) -> None:
+    ramp = np.linspace(0, most, 32 * 32).round().reshape(32, 32)
+    for k in range(8):
+        rolled = np.roll(ramp, 40 * k)
+        (tmp_path / "s").mkdir(exist_ok=True)
+        Image.fromarray(rolled.astype(np.uint16 if shift else np.uint8)).save(tmp_path / "s" / f"{k}.png")
+    warning = load(tmp_path / "s").findings.warnings[0]
+    brightest = round(most * 255 / 65535) if shift else most
+    assert abs(brightest - value) <= 1
+    assert warning.startswith(
+        f"8 images are nearly black: the brightest value is {brightest} of 255 (such as 0.png); if these are masks of"
+    )
+
+
+def test_some_dark_images_are_a_note_and_alpha_is_no_brightness(
+    tmp_path: Path, load: Load, make_image: MakeImage
+) -> None:
+    for k in range(3):
+        make_image(k).save(one(tmp_path / str(k), make_image(k)) / "y.png")
+    folder = tmp_path / "0"
+    make_image(7).save(folder / "z.png")
+    Image.new("RGBA", (32, 32), (3, 4, 5, 255)).save(folder / "dark.png")
+    images = load(folder, channels=4)
+    assert images.findings.notes == ["1 image is nearly black: the brightest value is 5 of 255 (such as dark.png)."]
+    assert not any("black" in warning for warning in load(tmp_path / "1").findings.warnings)
+
+
+def tiff(bands: int, bits: int, sample_format: int, side: int = 16) -> bytes:
+    """A whole TIFF of values that are all zero."""
+    pixels = bytes(side * side * bands * bits // 8)
+    many = b"".join(value.to_bytes(2, "little") for value in [bits] * bands)
+    formats = b"".join(value.to_bytes(2, "little") for value in [sample_format] * bands)
+    start = 8 + 2 + 9 * 12 + 4
+    fields = [
+        (256, 3, 1, side), (257, 3, 1, side), (258, 3, bands, start), (259, 3, 1, 1), (262, 3, 1, 1),
+        (273, 4, 1, start + len(many) + len(formats)), (277, 3, 1, bands), (279, 4, 1, len(pixels)),
+        (339, 3, bands, start + len(many)),
+    ]  # fmt: skip
+    entries = b"".join(
+        tag.to_bytes(2, "little")
+        + kind.to_bytes(2, "little")
+        + count.to_bytes(4, "little")
+        + value.to_bytes(4, "little")
+        for tag, kind, count, value in fields
+    )
+    return (
+        b"II*\0" + (8).to_bytes(4, "little") + (9).to_bytes(2, "little") + entries + bytes(4) + many + formats + pixels
+    )
+
+
+@pytest.mark.parametrize(
+    ("bands", "bits", "sample_format", "kind"),
+    [(5, 8, 1, "5 bands of 8-bit values"), (3, 32, 3, "3 bands of 32-bit float values")],
+)
+def test_a_whole_tiff_that_pillow_does_not_open_is_not_called_damaged(
+    bands: int, bits: int, sample_format: int, kind: str, photos: Path, load: Load
+) -> None:
+    (photos / "x.tif").write_bytes(tiff(bands, bits, sample_format))
+    (photos / "y.tif").write_bytes(tiff(bands, bits, sample_format)[:60])
+    skipped = {f.file: f.why for f in load(photos).findings.skipped}
+    assert skipped["x.tif"] == f"unreadable: a TIFF of {kind}, which Pillow does not open; save it as 8-bit RGB"
+    assert skipped["y.tif"].startswith("damaged")

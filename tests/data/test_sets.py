@@ -1,4 +1,7 @@
-"""Pairs and two domains: which image belongs to which, and what cannot be used."""
+"""Pairs and two domains: which image belongs to which, and what cannot be used.
+
+Halves are opened as all images are. Another way of opening images was looked for in pairs, sheets and scenes.
+"""
 
 from __future__ import annotations
 
@@ -141,3 +144,43 @@ def test_two_domains_keep_their_own_counts_and_one_resolution(tmp_path: Path) ->
     assert (images.source, images.inputs.source) == (str(tmp_path / "dogs"), str(tmp_path / "cats"))
     with pytest.raises(GanfoldError, match="by --data, and what to make of them by --target"):
         load_as("domains", tmp_path / "cats", progress=False)
+
+
+def test_halves_of_16_bits_are_read_as_two_folders_of_16_bits_are(tmp_path: Path) -> None:
+    ramp = np.tile(np.linspace(0, 65535, 64).astype(np.uint16), (32, 1))
+    for k in range(8):
+        both = np.roll(ramp, 4 * k, 1)
+        write(tmp_path / "both" / f"{k}.png", both)
+        write(tmp_path / "apart" / "A" / f"{k}.png", np.ascontiguousarray(both[:, :32]))
+        write(tmp_path / "apart" / "B" / f"{k}.png", np.ascontiguousarray(both[:, 32:]))
+    one, two = (load_as("pairs", tmp_path / name, progress=False) for name in ("both", "apart"))
+    assert one.inputs
+    assert two.inputs
+    assert (one.images[:] == two.images[:]).all()
+    assert (one.inputs.images[:] == two.inputs.images[:]).all()
+    assert 110 < one.images[:].mean() < 145
+
+
+def test_halves_keep_what_lies_under_transparency_out(tmp_path: Path) -> None:
+    for n in range(4):
+        both = np.concatenate([255 - numbered(n), numbered(n)], 1)
+        clear = np.dstack([both, np.full(both.shape[:2], 255, np.uint8)])
+        clear[0, :, 3] = 0
+        write(tmp_path / "both" / f"{n}.png", clear)
+    images = load_as("pairs", tmp_path / "both", progress=False)
+    assert (images.images[:, :, 0] == 255).all()
+
+
+def test_a_second_file_of_one_name_is_no_partner(tmp_path: Path) -> None:
+    root = two_folders(tmp_path / "pairs")
+    write(root / "B" / "00.png", numbered(70))
+    images = load_as("pairs", root, progress=False)
+    assert len(images) == 12
+    why = {finding.file: finding.why for finding in images.findings.skipped}
+    assert why["B/00.png"].startswith("its partner is taken")
+
+
+def test_one_image_is_too_few(tmp_path: Path) -> None:
+    write(tmp_path / "one" / "a.png", numbered(1))
+    with pytest.raises(GanfoldError, match="one holds one image to train on, which is too few: 2 are the least"):
+        load_as("images", tmp_path / "one", progress=False)

@@ -171,7 +171,7 @@ def test_a_image_that_kills_the_decoder_is_left_out(
         "decode.look = lambda raw: os._exit(9) if raw.name == '05.png' else look(raw)\nwork._serve()"
     )
     popen = subprocess.Popen
-    monkeypatch.setattr(subprocess, "Popen", lambda args, **rest: popen([*args[:2], deadly], **rest))
+    monkeypatch.setattr(subprocess, "Popen", lambda args, **rest: popen([*args[:-1], deadly], **rest))
     made = prepare(find_source(photos), "photos", LoadOptions(None, None, "crop", None), tmp_path / "c", workers=2)
     assert made.findings.skipped == [Finding("05.png", "damaged: it crashes the decoder")]
     assert len(made.images) == 11
@@ -191,7 +191,7 @@ def test_the_console_names_some_and_counts_the_rest(tmp_path: Path, make_image: 
         "32 px: the median shorter side is 32; 3 channels: there are colours.",
         "Skipped 141:",
         "  empty file: z-empty.png",
-        f"  not an image: {', '.join(f't{i:03}.png' for i in range(19))}, and 121 more in data.json",
+        f"  not an image: {', '.join(f't{i:03}.png' for i in range(19))}, and 121 more (--out FILE names all)",
         "Warning: only 1 image: expect the network to repeat them; 500 are a beginning.",
     ]
 
@@ -220,3 +220,18 @@ def test_contact_sheet_shows_the_classes(tmp_path: Path, load: Load) -> None:
     assert (sheet[34, :, 0] == 100).any()  # a cat in the first row
     assert (sheet[100, :, 0] == 200).any()  # a dog in the second
     assert not (sheet[34, :, 0] == 200).any()
+
+
+def test_other_files_are_one_line_after_the_faults(photos: Path, load: Load) -> None:
+    for i in range(30):
+        (photos / f"a{i}.ogg").touch()
+    for i in range(3):
+        (photos / f"b{i}.svg").touch()
+    (photos / "cut.png").write_bytes((photos / "00.png").read_bytes()[:60])
+    lines = load(photos).findings.lines()
+    assert lines[2:5] == [
+        "Skipped 1:",
+        "  truncated: cut.png",
+        "33 files are no images by their suffixes: 30 .ogg, 3 .svg.",
+    ]
+    assert not any("data.json" in line for line in lines)

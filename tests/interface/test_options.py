@@ -147,3 +147,14 @@ def test_inherited_options_are_read_where_they_stand() -> None:
     assert options["own"].help == "of this class"
     assert options["augment"].range == SHARE
     assert options["z_dim"].help.startswith("dimensions of the latent")
+
+
+def test_a_missing_option_and_infinity_are_one_sentence() -> None:
+    with pytest.raises(GanfoldError, match="^paint: missing a required argument: 'canvas'$"):
+        paint()  # type: ignore[call-arg]
+    with pytest.raises(GanfoldError, match="^gloss must be a finite number, not inf$"):
+        paint("wall", gloss=math.inf)
+    with pytest.raises(GanfoldError, match="^coats must be a number, not 'two'$"):
+        paint("wall", coats="two")  # type: ignore[arg-type]
+    with pytest.raises(GanfoldError, match="did you mean 'lr'"):
+        ganfold.train("dcgan", data="digits", learning_rate=0.1)

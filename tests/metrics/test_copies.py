@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 
 import ganfold
-from ganfold import data
+from ganfold import cli, data
 from ganfold.errors import GanfoldError
 from ganfold.files import read_json
 from ganfold.metrics.copies import Copies
+from ganfold.metrics.probing import labelled_images
 from ganfold.runs.run import Run
 from ganfold.verbs.copies import copies
 
@@ -180,3 +181,31 @@ def test_mistakes_are_one_sentence(avatars: np.ndarray, reference: Path, tmp_pat
     with pytest.raises(GanfoldError, match="there are no features"):
         copies(reference, reference, features="efficient")
     assert not list(tmp_path.glob("copies.*"))
+
+
+def test_images_that_were_moved_are_named_and_known_by_their_content(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Looked for in `copies`, `evaluate` and `probe`; `report` reads no images."""
+    random = np.random.default_rng(0)
+    pixels: dict[str, Any] = {"features": "pixels", "progress": False}
+    images, labels = random.integers(0, 256, (260, 16, 16, 3), np.uint8), np.arange(260) % 2
+    np.savez(tmp_path / "old.npz", images=images, labels=labels)
+    np.savez(tmp_path / "other.npz", images=images[:200], labels=labels[:200])
+    options: dict[str, Any] = {"batch": 4, "width": 4, "resolution": 16, "kimg": 0.008, "evaluate_every": 0}
+    run = ganfold.train(
+        "dcgan", data=tmp_path / "old.npz", out=tmp_path / "run", held_out=0.3, progress=False, **options
+    )
+    moved = (tmp_path / "old.npz").rename(tmp_path / "new.npz")
+    for verb in ("copies", "evaluate"):
+        assert cli.main([verb, str(run.path), "--features", "pixels"]) == 2
+        assert "if they were moved, say by --data where they are now" in capsys.readouterr().err
+        assert cli.main([verb, str(run.path), "--features", "pixels", "--data", str(moved), "--count", "60"]) == 0
+    found = ganfold.copies(ganfold.load(run.path), data=moved, count=60, **pixels)
+    assert "78 held-out" in found.protocol["images"]
+    with pytest.raises(GanfoldError, match=r"trained on other images than .*other.npz holds now: .* say by --data"):
+        ganfold.copies(run.path, data=tmp_path / "other.npz", **pixels)
+    with pytest.raises(GanfoldError, match="is not a run: --data says where the images of a run are now"):
+        ganfold.evaluate(moved, reference=moved, data=moved, **pixels)
+    probed = labelled_images(run, moved, 10, progress=False)
+    assert len(probed.held_out) == 78

@@ -1,4 +1,7 @@
-"""`ganfold evaluate` as a user meets it, with pixels as features. Other tests cover the networks."""
+"""`ganfold evaluate` as a user meets it, with pixels as features. Other tests cover the networks.
+
+Verdicts that disagree with their own numbers were looked for in `evaluate`, the report's summary and the doctor.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from PIL import Image
 import ganfold
 from ganfold import GanfoldError, cli
 from ganfold.data import load
-from ganfold.metrics.evaluation import Evaluation
+from ganfold.metrics.evaluation import Evaluation, Metric, _verdict
 
 QUIET: dict[str, Any] = {"features": "pixels", "progress": False}
 
@@ -76,6 +79,48 @@ def test_quality_without_variety_is_called_so(photos: Path, digits: np.ndarray, 
     assert "one and the same: the generator has collapsed" in evaluation.notes[1]
 
 
+def verdict(**values: tuple[float, float]) -> str:
+    """The verdict on these values and floors; the rest is as among real images, and each error is 0.02."""
+    shares = {"KID": (0.0, 0.0), "precision": (0.8, 0.8), "recall": (0.8, 0.8), "density": (1.0, 1.0)}
+    table = {**shares, "coverage": (0.95, 0.95), **values}
+    return _verdict(
+        [Metric(name, "higher", *(value, 0.02), *(floor, 0.02)) for name, (value, floor) in table.items()], 400
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({}, "cannot tell the generated images from real ones"),
+        ({"recall": (0.07, 0.87)}, "told from real ones: recall 0.07 against 0.87 among reals"),
+        ({"coverage": (0.5, 0.95)}, "told from real ones: coverage 0.5 against 0.95 among reals"),
+        ({"KID": (0.3, 0.0), "precision": (0.2, 0.8)}, "recall 100% of what real images reach: they lack quality more"),
+        ({"recall": (0.1, 0.8)}, "they lack variety more than quality"),
+    ],
+)
+def test_the_verdict_reads_all_metrics_with_their_errors(values: dict[str, tuple[float, float]], told: str) -> None:
+    assert told in verdict(**values)
+
+
+def test_images_that_crowd_in_the_middle_are_not_said_to_have_quality() -> None:
+    blobs = verdict(KID=(0.162, 0.0), precision=(0.91, 0.8), recall=(0.0, 0.8), density=(2.38, 0.84))
+    assert "they crowd in the middle of the real images" in blobs
+    assert "more than quality" not in blobs
+
+
+def test_few_images_are_said_to_show_little(photos: Path, digits: np.ndarray, tmp_path: Path) -> None:
+    few = ganfold.evaluate(saved(digits[600:660], tmp_path / "few.npy"), photos, **QUIET)
+    assert few.notes[1].startswith("With 60 images in each set only large differences show")
+    enough = ganfold.evaluate(saved(digits[600:900], tmp_path / "more.npy"), photos, **QUIET)
+    assert not any("only large differences" in note for note in enough.notes)
+
+
+def test_an_unknown_metric_is_one_sentence(photos: Path) -> None:
+    evaluation = ganfold.evaluate(photos, photos, **QUIET)
+    with pytest.raises(GanfoldError, match=r"no metric 'FID'; FID is FD with .* inception \(there are KID, FD, prec"):
+        evaluation["FID"]
+
+
 def test_kid_leads_where_fd_is_not_to_be_trusted(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     evaluation = ganfold.evaluate(photos, photos, **QUIET)
     assert [metric.name for metric in evaluation.metrics][:2] == ["KID", "FD"]
@@ -123,7 +168,9 @@ def test_metrics_by_class(tmp_path: Path) -> None:
     evaluation = ganfold.evaluate(tmp_path / "made", tmp_path / "photos", **QUIET)
     assert set(evaluation.classes) == {"digit 0", "digit 1"}
     assert [metric.name for metric in evaluation.classes["digit 0"]] == [metric.name for metric in evaluation.metrics]
-    assert any("The class digit 2 is left out: it has only" in note for note in evaluation.notes)
+    (left_out,) = [note for note in evaluation.notes if "left out" in note]
+    assert left_out.startswith("1 of 3 classes are left out, since the metrics of a class need 20 images in each set")
+    assert "digit 2 (" in left_out
 
 
 def test_sizes_and_channels_that_differ_are_said(photos: Path, tmp_path: Path, digits: np.ndarray) -> None:

@@ -1,4 +1,8 @@
-"""The page of a run: one file that loads nothing from outside and fits a phone."""
+"""The page of a run: one file that loads nothing from outside and fits a phone.
+
+Damaged files were looked for in: state.json, data.json, evaluation.json, copies.json, log.jsonl and the images, each
+with wrong types, missing keys and bytes that are no text.
+"""
 
 from __future__ import annotations
 
@@ -158,7 +162,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
 def test_a_config_of_something_else_is_refused(content: object, lacks: str, squares: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(content))
     for use in (ganfold.report, ganfold.load, lambda out: ganfold.train("dcgan", squares, out, progress=False)):
-        with pytest.raises(GanfoldError, match=f"is not a run folder .its config.json lacks {lacks}.:"):
+        with pytest.raises(GanfoldError, match=f"its config.json lacks {lacks}.:|config.json is damaged"):
             use(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
@@ -194,3 +198,56 @@ def test_in_a_browser_it_fits_a_phone_and_asks_for_nothing(run: Path, tmp_path: 
     assert int(title[1]) <= int(title[2]) <= 390
     asked = {url for url in re.findall(r'"url":"(\w+:[^"]{0,60})', net.read_text()) if "://" in url}
     assert {url for url in asked if url.startswith(("http:", "https:")) and "google" not in url} == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("evaluation.json", '{"figures": [{"name": "KID"}], "classes": {}, "notes": ["x"], "protocol": {}}'),
+        ("evaluation.json", '{"figures": [], "notes": 3}'),
+        ("evaluation.json", '{"figures": 7}'),
+        ("copies.json", '{"verdict": "none"}'),
+        ("copies.json", '{"verdict": 3, "pixels": {}, "features": {}}'),
+        ("copies.json", "[]"),
+        ("data.json", '{"classes": [1, 2], "notes": "x"}'),
+        ("data.json", '{"skipped": 5}'),
+        ("state.json", '{"images": "many", "minutes": null}'),
+        ("log.jsonl", '{"kimg": "x", "Loss_D": 1}\n{"kimg": 2, "Loss_D": "y"}\n'),
+        ("log.jsonl", "[1]\n[2]\n"),
+        ("log.jsonl", '{"KID": 1.0, "kimg": 1}\n{"KID": 1.0, "kimg": 2}\n'),
+        ("samples/reals.png", "no image"),
+    ],
+)
+def test_a_damaged_file_is_named_in_one_sentence(name: str, content: str, run: Path) -> None:
+    (run / name).write_text(content)
+    with pytest.raises(GanfoldError) as caught:
+        ganfold.report(run)
+    assert str(caught.value).startswith(f"{run / name} is damaged (")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_log_that_ends_in_rubbish_is_shown_up_to_there(run: Path) -> None:
+    with open(run / "log.jsonl", "ab") as log:
+        log.write(b"\0\0\xff\xfe\n")
+    assert ganfold.report(run).read_text().count("<svg") == 4
+
+
+def test_names_that_look_like_mathematics_are_drawn_as_they_are(run: Path) -> None:
+    rows = [{"step": i, "kimg": float(i), r"Loss_$\frac{$": 1.0, "Loss_G": 2.0} for i in range(9)]
+    (run / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert r"Loss_$\frac{$" in ganfold.report(run).read_text()
+
+
+def test_a_file_among_the_samples_that_is_no_grid_is_passed_over(run: Path) -> None:
+    shutil.copy(run / "samples" / "reals.png", run / "samples" / "my favourite.png")
+    assert "my favourite" not in ganfold.report(run).read_text()
+
+
+def test_the_summary_and_the_doctor_have_one_voice(run: Path) -> None:
+    kids = enumerate([4.0, 3.0, 2.0, 1.9, 1.2, 1.0], 1)
+    rows = [{"step": i, "kimg": float(i), "KID": kid, "KID/error": 0.01, "coverage": 0.4} for i, kid in kids]
+    (run / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    hint = "The budget was spent while the images were still getting better"
+    page = ganfold.report(run).read_text()
+    assert f"<h3>{hint}</h3>" in page
+    assert f"The doctor found nothing wrong with the training, and has a hint: {hint}." in page

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,8 @@ from ganfold.errors import GanfoldError
 from ganfold.runs import checkpoint
 
 TENSORS = {"a": torch.arange(600.0).view(20, 30), "b": torch.tensor(3), "c": torch.empty(0)}
-STATE = {"steps": 7, "nested": {"x": [1, 2]}}
+STATE: dict[str, Any] = {"steps": 7, "draws": 9, "seconds": 1.5, "log_bytes": 0}
+STATE |= {"meter": {"counts": {"0": 2}, "names": {"0": ["Loss_D", "Loss_G"]}}}
 
 
 def test_it_gives_back_what_was_saved(tmp_path: Path) -> None:
@@ -27,7 +29,7 @@ def test_it_gives_back_what_was_saved(tmp_path: Path) -> None:
 
 def test_a_channels_last_tensor_comes_back_equal(tmp_path: Path) -> None:
     tensor = torch.randn(4, 3, 5, 5).to(memory_format=torch.channels_last)
-    tensors, _ = checkpoint.load(checkpoint.save(tmp_path, 0, {"w": tensor}, {}))
+    tensors, _ = checkpoint.load(checkpoint.save(tmp_path, 0, {"w": tensor}, STATE))
     assert torch.equal(tensors["w"], tensor)
 
 
@@ -85,6 +87,52 @@ def test_weights_of_another_network_are_refused_in_a_sentence() -> None:
     weights = torch.nn.Linear(2, 3).state_dict()
     checkpoint.restore(ours, weights)
     assert torch.equal(ours.weight, weights["weight"])
-    for other in (torch.nn.Linear(2, 4), torch.nn.Sequential(ours)):
-        with pytest.raises(GanfoldError, match="not those that this version of ganfold builds"):
-            checkpoint.restore(ours, other.state_dict())
+    before = ours.weight.clone()
+    others = {
+        r"'weight' has the shape \(4, 2\) and not \(3, 2\)": torch.nn.Linear(2, 4),
+        "'weight' is missing": torch.nn.Sequential(ours),
+        "'bias' has the type torch.float64 and not torch.float32": torch.nn.Linear(2, 3).double(),
+    }
+    others |= {"'bias' belongs": torch.nn.Linear(2, 3)}
+    for wrong, other in others.items():
+        tensors = other.state_dict()
+        if "bias' has" in wrong:
+            tensors["weight"] = tensors["weight"].float()
+        network = torch.nn.Linear(2, 3, bias=False) if "belongs" in wrong else ours
+        with pytest.raises(GanfoldError, match=f"does not fit the networks that .* ganfold builds .*{wrong}"):
+            checkpoint.restore(network, tensors, "runs/a")
+    assert torch.equal(ours.weight, before)
+
+
+NAN = float("nan")
+WRONG: dict[str, list[Any]] = {  # None: it is missing
+    "steps": [None, "7", 7.0, -1, True, 2**70, NAN],
+    "draws": [None, []],
+    "seconds": [None, NAN, float("inf"), -1, "1", []],
+    "log_bytes": [None, 1.5, -3, {}],
+    "meter": [
+        *(None, [], {"counts": {}}, {"counts": {"0": 1}, "names": {}}, {"counts": {"0": 1}, "names": {"0": "a"}}),
+        *({"counts": {"0": count}, "names": {"0": ["a"]}} for count in (NAN, 0, "1")),
+    ],
+    "parts": [0],
+    "checkups": ["many"],
+    "best": [{"KID": "low", "kimg": 1.0}],
+    "rescues": [[{"at": 1.0}]],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_a_counter_that_is_missing_or_of_a_wrong_type_is_named(tmp_path: Path, name: str, value: Any) -> None:
+    state = {**STATE, name: value}
+    if value is None:
+        del state[name]
+    path = checkpoint.save(tmp_path, 1, TENSORS, state)
+    with pytest.raises(GanfoldError, match=f"{path}.* is damaged \\({name}"):
+        checkpoint.load(path)
+    with pytest.raises(GanfoldError, match="is damaged"):
+        checkpoint.load(checkpoint.save(tmp_path, 2, TENSORS, []))  # type: ignore[arg-type]
+
+
+def test_a_best_kid_that_is_not_finite_opens(tmp_path: Path) -> None:
+    state = STATE | {"best": {"KID": float("nan"), "kimg": 0.1}, "rescues": [{"at": 2, "to": 1.0, "why": "NaN"}]}
+    assert checkpoint.load(checkpoint.save(tmp_path, 1, TENSORS, state))[1]["rescues"] == state["rescues"]

@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +18,9 @@ from blobs import blobs, lenient
 from ganfold import data as ganfold_data
 from ganfold.cli import main
 from ganfold.errors import GanfoldError
+from ganfold.studies import packing
 from ganfold.studies.augmentation import WORK
+from ganfold.studies.folder import write_folder
 from ganfold.studies.gate import PAIRS, RATIOS, decide
 from ganfold.verbs.augment import augment
 
@@ -133,6 +136,29 @@ def test_one_file_for_all(form: Literal["parquet", "webdataset"], photos: Path, 
     assert one.labels is not None
     assert folder.labels is not None
     assert (one.labels == folder.labels[order]).all()
+
+
+def test_no_cell_of_the_manifest_is_a_formula_and_packing_reads_the_names(tmp_path: Path) -> None:
+    classes = ("=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "'quoted", "'=both", "plain", "\ttab")
+    images, _ = blobs((8, 1))
+    source = tmp_path / "source"
+    for image, name in zip(images, classes, strict=False):
+        (source / name.replace("/", "_")).mkdir(parents=True)
+        Image.fromarray(image.transpose(1, 2, 0)).save(source / name.replace("/", "_") / "=1.png")
+    loaded = ganfold_data.load(source, held_out=0, progress=False)
+    made, intended = np.asarray(loaded.images), np.asarray(loaded.labels)
+    scores = np.zeros(len(made))
+    selection = SimpleNamespace(agreement=scores, distance=scores)
+    write_folder(tmp_path / "out", loaded, Path("run"), 0, made, intended, np.arange(3), selection)  # type: ignore[arg-type]
+    cells = [cell for row in csv.reader((tmp_path / "out" / "manifest.csv").open(newline="")) for cell in row]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+    assert {"'=cmd|' _C calc'!A0", "'+1", "'-1", "'@SUM(A1)", "''quoted", "''=both", "plain"} <= set(cells)
+    lines = list(packing._manifest(tmp_path / "out"))
+    assert [line["class"] for line in lines[:8]] == [loaded.classes[label] for label in intended]
+    assert [line["origin"] for line in lines[:8]] == list(loaded.names)
+    assert all((tmp_path / "out" / line["file"]).is_file() for line in lines)
+    packing.pack_folder(tmp_path / "out", loaded.classes, "webdataset", tmp_path)
+    assert len(ganfold_data.load(tmp_path / "train.tar", held_out=0, keep_duplicates=True, progress=False)) == 11
 
 
 def test_the_gate_needs_a_gain_beyond_its_error() -> None:

@@ -54,10 +54,12 @@ def test_kill_and_the_same_command_again(gan: str, squares: Path, captioned: Pat
             time.sleep(0.005)
         time.sleep(generator.uniform(0, 0.3))
         killed += process.poll() is None
-        process.send_signal(signal.SIGKILL)
+        for number in (signal.SIGSTOP, signal.SIGCONT, signal.SIGKILL):
+            process.send_signal(number)
         process.wait()
     assert killed > 0
     subprocess.run(command(gan, data, tmp_path / "killed"), check=True, capture_output=True)
+    assert not list((tmp_path / "killed").rglob(".*"))
     assert log(tmp_path / "killed") == log(tmp_path / "whole")
     one, other = (load_file(checkpoint.checkpoints(tmp_path / n / "checkpoints")[-1]) for n in ("whole", "killed"))
     assert one.keys() == other.keys()
@@ -75,14 +77,27 @@ def training(squares: Path, out: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
 def test_a_signal_saves_and_has_its_exit_code(name: str, code: int, squares: Path, tmp_path: Path) -> None:
     process = training(squares, tmp_path / "run")
     process.send_signal(signal.Signals[name])
     said, _ = process.communicate(timeout=60)
     assert process.returncode == code
-    assert f"Stopped by {name} and saved" in said
+    assert f"Stopped by {'Ctrl-C' if name == 'SIGINT' else name} and saved" in said
     checkpoint.load(checkpoint.checkpoints(tmp_path / "run" / "checkpoints")[-1])
+
+
+@pytest.mark.slow
+def test_two_ctrl_c_in_a_row_end_at_once_and_the_same_command_goes_on(squares: Path, tmp_path: Path) -> None:
+    process = training(squares, tmp_path / "run")
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.02)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    step = json.loads((tmp_path / "run" / "state.json").read_text())["step"]
+    subprocess.run(command("gan", squares, tmp_path / "run", f"{8 * (step + 20) / 1000}"), check=True)
+    assert not list((tmp_path / "run").rglob(".*"))
 
 
 @pytest.mark.slow

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFilter
 from torch import Tensor
 
 import ganfold
@@ -158,7 +160,7 @@ def test_nothing_is_written_over_unless_asked(learned: Run, tmp_path: Path) -> N
     inpaint(learned, source, mask, force=True)
 
 
-def test_a_folder_with_masks_of_its_names(learned: Run, tmp_path: Path) -> None:
+def test_a_folder_with_masks_of_its_names(learned: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(3):
         picture(tmp_path / "photos" / f"{number}.jpg", (30 + number, 30))
         masked(tmp_path / "masks" / f"{number}.png", (30 + number, 30))
@@ -166,8 +168,63 @@ def test_a_folder_with_masks_of_its_names(learned: Run, tmp_path: Path) -> None:
     assert sorted(path.name for path in out.iterdir()) == ["0.png", "1.png", "2.png"]
     assert out.name == "photos-inpainted"
     (tmp_path / "masks" / "1.png").unlink()
-    with pytest.raises(GanfoldError, match=r"masks holds no mask of the name of .*1.jpg"):
+    (tmp_path / "masks" / "0.json").write_text("what somebody has marked")  # as labelme writes beside its masks
+    out = inpaint(learned, tmp_path / "photos", tmp_path / "masks", tmp_path / "again")
+    assert re.search(r"Skipped: .*masks holds no mask of the name of .*1.jpg\n", capsys.readouterr().err)
+    assert sorted(path.name for path in out.iterdir()) == ["0.png", "2.png"]
+    masked(tmp_path / "masks" / "1.png", (31, 30))
+    first = (out / "0.png").stat().st_mtime_ns
+    inpaint(learned, tmp_path / "photos", tmp_path / "masks", tmp_path / "again")
+    assert sorted(path.name for path in out.iterdir()) == ["0.png", "1.png", "2.png"]
+    assert (out / "0.png").stat().st_mtime_ns == first
+    masked(tmp_path / "masks" / "1.png", (31, 30), (1, 1, 9, 9))
+    with pytest.raises(GanfoldError, match=r"1\.png exists"):  # of another mask
         inpaint(learned, tmp_path / "photos", tmp_path / "masks", tmp_path / "again")
+    shutil.copy(tmp_path / "masks" / "0.png", tmp_path / "masks" / "0.bmp")
+    with pytest.raises(GanfoldError, match="differ in their suffix alone"):
+        inpaint(learned, tmp_path / "photos", tmp_path / "masks", tmp_path / "third")
+
+
+def test_the_current_folder_can_be_painted(learned: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture(tmp_path / "photos" / "1.png")
+    monkeypatch.chdir(tmp_path / "photos")
+    assert inpaint(learned, ".", masked(tmp_path / "1.png")) == tmp_path / "photos-inpainted"
+
+
+def test_a_mask_of_other_values_is_named_with_what_it_holds(learned: Run, tmp_path: Path) -> None:
+    source, plain = picture(tmp_path / "p.png"), np.asarray(Image.open(masked(tmp_path / "m.png")))
+    soft = Image.fromarray(plain).filter(ImageFilter.GaussianBlur(2))
+    noisy = np.clip(plain + np.random.default_rng(0).normal(0, 4, plain.shape), 0, 255)
+    masks = {
+        "ones.png": (Image.fromarray(plain // 255), r"no value above 1, .*: make the hole white \(255\)$"),
+        "grey.png": (
+            Image.fromarray(plain // 2),
+            "neither black nor white: its values are 0, 127; make those of the hole",
+        ),
+        "soft.png": (soft, "neither black nor white: a soft edge has such pixels; set all values below 128 to 0"),
+        "noisy.jpg": (Image.fromarray(noisy.astype(np.uint8)), "neither black nor white: JPEG leaves them so; set all"),
+        "red.png": (Image.merge("RGB", [Image.fromarray(plain), *[Image.new("L", (50, 40))] * 2]), "it has colours"),
+        "deep.png": (Image.fromarray(plain.astype(np.uint16) // 255), r"white \(65,535 in a file of 16 bits\)$"),
+        "clear.png": (Image.merge("LA", [Image.fromarray(plain)] * 2), r"pixels of 2,000 that are transparent: paint"),
+    }
+    for name, (mask, why) in masks.items():
+        mask.save(tmp_path / name)
+        with pytest.raises(GanfoldError, match=why):
+            inpaint(learned, source, tmp_path / name)
+    first = np.asarray(Image.open(inpaint(learned, source, tmp_path / "m.png", tmp_path / "0.png")))
+    Image.fromarray(plain.astype(np.uint16) * 257).save(tmp_path / "16.png")
+    Image.fromarray(plain.astype(np.float32) / 255).save(tmp_path / "f.tif")
+    for name in ("16.png", "f.tif"):
+        made = inpaint(learned, source, tmp_path / name, tmp_path / f"of-{name}.png")
+        assert (np.asarray(Image.open(made)) == first).all()
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "tif"])
+def test_a_file_without_loss_keeps_all_other_pixels(learned: Run, tmp_path: Path, suffix: str) -> None:
+    source, mask = picture(tmp_path / "p.png", mode="RGBA"), masked(tmp_path / "m.png")
+    out = inpaint(learned, source, mask, tmp_path / f"o.{suffix}")
+    before, after, hole = (np.asarray(Image.open(path)) for path in (source, out, mask))
+    assert (after[hole == 0] == before[hole == 0]).all()
 
 
 def test_a_window_can_be_asked_for(learned: Run, tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -117,8 +120,29 @@ def test_a_turned_picture_is_upright_and_a_folder_is_written(run: Run, tmp_path:
     assert main(words) == 0
     assert values(tmp_path / "out" / "turned.png").shape == (40, 60, 3)
     assert values(tmp_path / "out" / "plain.png").shape == (60, 40, 3)
-    assert main(words) == 2
-    assert main([*words, "--force"]) == 0
+    assert main(words) == 0  # it keeps what it has made
+    assert main([*words, "--tile", "64"]) == 0  # the tiles change nothing
+    assert main([*words, "--checkpoint", "last", "--force"]) == 0
+
+
+def test_what_is_known_against_a_run_is_said(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, words = picture(tmp_path / "in.png"), ["upscale", "", "", "--out", str(tmp_path / "out.png"), "--force"]
+    folder = shutil.copytree(run.path, tmp_path / "sr")
+    words[1:3] = [str(folder), str(path)]
+    assert main(words) == 0
+    assert capsys.readouterr().out.splitlines() == [str(tmp_path / "out.png")]
+    (folder / "evaluation.json").write_text('{"task": [{"name": "damaged"}]}')
+    state = json.loads((folder / "state.json").read_text())
+    (folder / "state.json").write_text(json.dumps(state | {"images": 16}))
+    assert main(words) == 0
+    assert f"{folder} never left its pretraining (0.016 of 0.02 kimg)" in capsys.readouterr().out
+    (folder / "state.json").write_text(json.dumps(state))
+    for distance, is_said in ((0.5, True), (0.1, False)):
+        values = {"PSNR Y": ("higher", 20, 25), "feature distance": ("lower", distance, 0.2)}
+        task = [TaskMetric(name, better, {"srgan": own, "bicubic": b}) for name, (better, own, b) in values.items()]  # type: ignore[arg-type]
+        (folder / "evaluation.json").write_text(json.dumps({"task": [asdict(metric) for metric in task]}))
+        assert main(words) == 0
+        assert ("is worse than bicubic enlargement by its last evaluation" in capsys.readouterr().out) == is_said
 
 
 def test_refusals_are_one_sentence_and_leave_nothing(

@@ -109,6 +109,13 @@ def test_hints_come_at_the_end() -> None:
     assert (hint.name, hint.alarm) == ("no gain", False)
 
 
+def test_what_got_worse_at_the_end_was_not_still_getting_better() -> None:
+    """As in a run of 10 kimg whose KID was 2.669 at 8 kimg and 3.330 at its end."""
+    assert said(log(kids=[4.0, 3.4, 3.2, 2.669, 3.330]), status="done") == []
+    (hint,) = said(log(kids=[4.0, 3.4, 3.2, 2.669, 2.68]), status="done")  # worse by less than the error
+    assert hint.name == "unfinished"
+
+
 def test_rescues_and_failures_are_told() -> None:
     rescue = {"at": 12.0, "to": 8.0, "why": "Loss_D became infinite or NaN"}
     (found,) = said(log(), rescues=[rescue, rescue])

@@ -34,8 +34,23 @@ def test_a_contact_sheet_is_written_where_it_is_requested(squares: Path, tmp_pat
     assert Image.open(tmp_path / "sheet.png").format == "PNG"
 
 
+def test_all_findings_are_written_where_it_is_requested(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    Image.linear_gradient("L").save(folder / "good.png")
+    for i in range(40):
+        (folder / f"bad{i}.png").write_text("text")
+    findings = check(folder, out=tmp_path / "findings.json", progress=False)
+    content = json.loads((tmp_path / "findings.json").read_text())
+    assert len(content["skipped"]) == 40
+    assert content == findings.to_dict()
+    assert "written" not in content
+    assert any(line.endswith(f"and 20 more in {tmp_path / 'findings.json'}") for line in findings.lines())
+    assert any(line.endswith("and 20 more (--out FILE names all)") for line in check(folder, progress=False).lines())
+
+
 def test_the_parameters_are_those_of_the_command(squares: Path) -> None:
-    names = ["data", "resolution", "channels", "fit", "held_out", "cache", "progress", "contact_sheet"]
+    names = ["data", "resolution", "channels", "fit", "held_out", "cache", "progress", "contact_sheet", "out"]
     assert list(inspect.signature(check).parameters) == names
     with pytest.raises(ganfold.GanfoldError, match="check has no option 'resolutoin'; did you mean 'resolution'"):
         check(squares, resolutoin=16)  # type: ignore[call-arg]

@@ -1,7 +1,14 @@
-"""The command line: exit codes, sentences, no tracebacks."""
+"""The command line: exit codes, sentences, no tracebacks.
+
+Output that is not UTF-8, a full stdout and escape sequences were looked for in: results, JSON and help (`main`),
+errors (`main`), printed results in Python (`Result.__str__`), the console of a training, and skipped images on stderr.
+Paths were looked for in the options of every verb, in `ganfold.load`, and in the options of GANs.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import ganfold
 from ganfold.cli import main
 
 FLAGS = [
@@ -76,6 +84,25 @@ def test_sample_does_not_write_over_what_is_there(
         ("sample {run} --out {tmp}/s --count 0", "count must be 1 or more"),
         ("report {tmp}", "is not a run folder"),
         ("check {tmp}/nowhere", "nowhere"),
+        ("check " + 300 * "a", "data has a name that is too long for this system: aaa"),
+        ("sample " + 300 * "a" + " --out {tmp}/s", "run has a name that is too long"),
+        ("train dcgan --data {squares} --out {tmp}/" + 300 * "a", "out has a name that is too long"),
+        ("check ~nosuchuser/x", "data: there is no home folder ~nosuchuser"),
+        (
+            "train dcgan --data {squares} --out {tmp}/s --report-kimg inf",
+            "report_kimg must be a finite number, not inf",
+        ),
+        ("train dcgan --data {squares} --out {tmp}/s --held-out nan", "held_out must be a number, not nan"),
+        ("list", "there is no command 'list'; did you mean 'gans'?"),
+        ("train --gan dcgan --data {squares}", "takes the name of the GAN first: ganfold train dcgan --data"),
+        ("train dcgan --data x --learning-rate 1", "has no option --learning-rate; did you mean --lr ("),
+        ("train --data x --epochs 1", "has no option --epochs; did you mean --kimg (stop after this many thousand"),
+        ("train dcgan --data x --batch_size 1", "has no option --batch-size; did you mean --batch ("),
+        ("plan x --image-size=64", "has no option --image-size; did you mean --resolution ("),
+        ("train dcgan --data x --gpu 0", "has no option --gpu; did you mean --device ("),
+        ("train dcgan --data x --rescue", "has no option --rescue; did you mean --no-rescue ("),
+        ("check x --contact-shet y.png", "has no option --contact-shet; did you mean --contact-sheet ("),
+        ("check x --zork", "ganfold check has no option --zork; `ganfold check --help` lists them"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(
@@ -156,3 +183,90 @@ def test_a_reader_that_has_seen_enough_is_no_mistake(words: list[str]) -> None:
         called.stdout.close()
         assert called.stderr.read() == ""
     assert called.returncode == 141
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp932"])
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_what_the_encoding_of_the_output_lacks_is_written_as_escapes(
+    encoding: str, flags: list[str], tmp_path: Path
+) -> None:
+    for number, name in enumerate(["caf\xe9", "\u732b", "plain"]):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for shade in (10, 90, 180):
+            Image.new("RGB", (8, 8), (shade, number * 60, 30)).save(tmp_path / "set" / name / f"{shade}.png")
+    done = subprocess.run(
+        [sys.executable, "-m", "ganfold", "check", str(tmp_path / "set"), *flags],
+        env=os.environ | {"PYTHONIOENCODING": encoding}, cwd=tmp_path, capture_output=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    text = done.stdout.decode(encoding)
+    if flags:
+        assert {"caf\xe9", "\u732b", "plain"} <= set(json.loads(text)["classes"])
+    else:
+        assert "plain" in text
+
+
+@pytest.mark.parametrize("words", [["gans"], ["env", "--json"], ["--help"], ["train", "dcgan", "--help"]])
+def test_a_full_output_is_one_sentence(words: list[str]) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "ganfold", *words], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "ganfold: cannot write the output: No space left on device\n"
+
+
+def test_no_name_of_a_class_or_file_commands_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = "a\x1b]0;owned\x07\x9b31m\u202eb"
+    for number, name in enumerate([hostile, "plain"]):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for shade in (10, 90, 180):
+            Image.new("RGB", (8, 8), (shade, number * 60, 30)).save(tmp_path / "set" / name / f"{shade}{hostile}.png")
+        (tmp_path / "set" / name / f"{hostile}.png").write_bytes(b"no image")
+    for words in (
+        ["check", str(tmp_path / "set")],
+        ["check", str(tmp_path / "set"), "--json"],
+        ["check", str(tmp_path / hostile)],
+    ):
+        main([*words])
+        said = "".join(capsys.readouterr())
+        assert "owned" in said
+        assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(said), words
+    assert "\x1b" not in str(ganfold.check(tmp_path / "set", progress=False))
+
+
+def test_a_bare_call_prints_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert capsys.readouterr().out.startswith("usage: ganfold VERB")
+
+
+def test_an_empty_path_is_not_the_current_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", ""]) == 2
+    assert capsys.readouterr().err == "ganfold: data is empty: give a path\n"
+
+
+def test_a_tilde_is_the_home_folder_in_every_path(
+    run: Path, squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, here = tmp_path / "home", tmp_path / "here"
+    home.mkdir()
+    here.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(here)
+    (home / "run").symlink_to(run)
+    (home / "squares.npz").symlink_to(squares)
+    assert main(["sample", "~/run", "--count", "2", "--out=~/samples"]) == 0
+    assert len(list((home / "samples").iterdir())) == 2
+    assert main(["check", "~/squares.npz", "--contact-sheet", "~/sheet.png"]) == 0
+    assert (home / "sheet.png").is_file()
+    options = {"batch": 4, "width": 4, "resolution": 16, "kimg": 0.008, "evaluate_every": 0, "progress": False}
+    trained = ganfold.train("dcgan", data=Path("~/squares.npz"), out="~/runs/x", **options)
+    assert trained.path == home / "runs" / "x"
+    assert ganfold.load("~/runs/x").path == trained.path
+    assert list(here.iterdir()) == []
+
+
+def test_the_help_ends_in_a_terminal_of_one_column() -> None:
+    words = [sys.executable, "-m", "ganfold", "train", "dcgan", "--help"]
+    done = subprocess.run(words, env=os.environ | {"COLUMNS": "1"}, capture_output=True, timeout=30, check=False)
+    assert done.returncode == 0

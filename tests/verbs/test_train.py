@@ -228,7 +228,9 @@ def test_restart_keeps_what_is_not_the_runs(squares: Path, tmp_path: Path) -> No
     out = tmp_path / "run"
     small("dcgan", squares, out, seed=1)
     (out / "generated.png").write_text("precious")
+    (out / "evaluation.json").write_text("of the earlier weights")
     small("dcgan", squares, out, kimg=0.016, restart=True)
+    assert not (out / "evaluation.json").exists()
     assert_same_run(out, tmp_path / "new")
     assert (out / "generated.png").read_text() == "precious"
 

@@ -5,21 +5,24 @@
         names.bin .npy              where image i came from
         rows.bin .npy               its metadata, if there are any
     <cache>/content/<fingerprint>/  images.npy, labels.npy, held_out.npy: shared by all sources with this content
+    In both folders verified.json says of which size, time and inode the files were when their digest was found right.
     <cache>/native/<key>.json       the median shorter side of a source's images
     <cache>/building/               what is being made; the next run removes what an interrupted one left
 
-Everything is made in `building` and renamed into place. A reader sees a whole entry or none.
+Everything is made in `building` and renamed into place. A reader sees a whole entry or none. An entry is opened only if
+the digest of its content is its fingerprint: disks and people change files.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,13 @@ import numpy as np
 
 from ganfold.data.sources.findings import Findings
 from ganfold.data.sources.strings import Strings
+from ganfold.errors import GanfoldError
+from ganfold.files import write_json
+
+CONTENT = ("images.npy", "labels.npy", "held_out.npy")
+INDEX = ("entry.json", "names.bin", "names.npy", "rows.bin", "rows.npy")
+VERIFIED = "verified.json"
+ALWAYS = 2**27  # bytes: files up to this are verified each time they are opened, in a third of a second
 
 
 def default_cache() -> Path:
@@ -55,23 +65,37 @@ def store(cache: Path, key: str, content: Path, index: Path) -> None:
     _sync(content)
     _sync(index)
     entry = json.loads((index / "entry.json").read_text(encoding="utf-8"))
+    _note_verified(content, CONTENT, entry["fingerprint"])  # it was made of these files just now
+    _note_verified(index, INDEX, _digest(index, INDEX))
     place = cache / "content" / entry["fingerprint"]
     _put(content, place, lambda: _content(place, entry) is not None)
-    _put(index, cache / "index" / key, lambda: find_entry(cache, key) is not None)
+    _put(index, cache / "index" / key, lambda: _entry(cache, cache / "index" / key) is not None)
 
 
 def native_of(cache: Path, key: str) -> int | None:
     """The median shorter side of a source's images in px; None if it is not known yet."""
     try:
         return int(json.loads((cache / "native" / f"{key}.json").read_text()))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError):
         return None
 
 
 def find_entry(cache: Path, key: str) -> Prepared | None:
-    """The entry; None if it is not there, or damaged."""
+    """The entry; None if it is not there, or damaged, which a note says."""
     index = cache / "index" / key
+    if not index.exists():
+        return None
+    entry = _entry(cache, index)
+    if not entry:
+        print(f"The cache entry {index} is damaged, so it is made anew.", file=sys.stderr)
+    return entry
+
+
+def _entry(cache: Path, index: Path) -> Prepared | None:
+    """An entry; None if it is not whole."""
     try:
+        if not _is_verified(index, INDEX, "", ()):
+            return None
         entry = json.loads((index / "entry.json").read_text(encoding="utf-8"))
         content = _content(cache / "content" / entry["fingerprint"], entry)
         names = Strings(index / "names")
@@ -79,7 +103,7 @@ def find_entry(cache: Path, key: str) -> Prepared | None:
         if content is None or len(names) != len(content[0]) or (rows and len(rows) != len(names)):
             return None
         return Prepared(*content, names, rows, entry["fingerprint"], Findings.from_dict(entry["findings"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except Exception:  # NumPy and JSON have many for a damaged file: EOFError, TokenError, RecursionError ...
         return None
 
 
@@ -127,13 +151,56 @@ def _put(made: Path, place: Path, whole: Callable[[], bool]) -> None:
 def _content(folder: Path, entry: dict[str, Any]) -> tuple[np.ndarray, np.ndarray | None, np.ndarray] | None:
     """Images, labels and held-out rows; None if a file is missing or damaged."""
     try:
+        # A map is refused if the file is shorter than its header says: to read on would kill the process.
         images = np.load(folder / "images.npy", mmap_mode="r")
         labels = np.load(folder / "labels.npy", mmap_mode="r") if entry["classes"] else None
-        held_out = np.load(folder / "held_out.npy")
-    except (OSError, ValueError):
+        held_out = np.array(np.load(folder / "held_out.npy", mmap_mode="r"))
+        whole = list(images.shape) == entry["images"] and (labels is None or len(labels) == len(images))
+        verified = whole and _is_verified(folder, CONTENT, entry["fingerprint"], tuple(entry["classes"]))
+        return (images, labels, held_out) if verified else None
+    except Exception:  # see `_entry`
         return None
-    whole = list(images.shape) == entry["images"] and (labels is None or len(labels) == len(images))
-    return (images, labels, held_out) if whole else None
+
+
+def _digest(folder: Path, names: tuple[str, ...], classes: tuple[str, ...] = ()) -> str:
+    """The digest of class names and of those files that are there. Of `CONTENT` it is the fingerprint."""
+    digest = hashlib.blake2b(repr(classes).encode(), digest_size=16)
+    for name in names:
+        if (folder / name).exists():
+            with open(folder / name, "rb") as file:
+                while part := file.read(2**20):
+                    digest.update(part)
+    return digest.hexdigest()
+
+
+def _is_verified(folder: Path, names: tuple[str, ...], digest: str, classes: tuple[str, ...]) -> bool:
+    """Whether the files have their digest ("": the noted one). Large ones are read again only if their state changed.
+
+    Entries of earlier versions have no note. Their index is taken as it is, and noted.
+    """
+    states, known = _states(folder, names), {}
+    if (folder / VERIFIED).exists():
+        known = json.loads((folder / VERIFIED).read_text())
+        digest = digest or known["digest"]
+    if states == known.get("states") and sum(size for size, _, _ in states.values()) > ALWAYS:
+        return True
+    found = _digest(folder, names, classes)
+    if found != (digest or found):
+        return False
+    if known != {"digest": found, "states": states}:
+        with suppress(GanfoldError):  # a cache that cannot be written can be read
+            _note_verified(folder, names, found)
+    return True
+
+
+def _note_verified(folder: Path, names: tuple[str, ...], digest: str) -> None:
+    write_json(folder / VERIFIED, {"digest": digest, "states": _states(folder, names)})
+
+
+def _states(folder: Path, names: tuple[str, ...]) -> dict[str, list[int]]:
+    """Size in bytes, time of last change in nanoseconds and inode of each of the files that is there."""
+    found = {name: (folder / name).stat() for name in names if (folder / name).exists()}
+    return {name: [state.st_size, state.st_mtime_ns, state.st_ino] for name, state in found.items()}
 
 
 def _sync(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,11 @@ import numpy as np
 from ganfold.errors import GanfoldError
 
 LENGTH = 24  # words of a caption that are used
+PLAIN = re.compile(r"[^\W_]+")  # a word of letters and digits; the only kind in vocabularies of earlier versions
+UNSPACED = re.compile(  # a character of Thai and Lao, Burmese, Khmer, kana, or Chinese
+    r"[\u0e01-\u0e4f\u0e81-\u0ecd\u0edc-\u0edf\u1000-\u103f\u1050-\u108f\u1780-\u17d3\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff"
+    r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]"
+)
 TEXTS = ("text", "caption")  # the names of the column that holds it
 
 
@@ -27,14 +33,48 @@ class Captions:
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a caption in lower case, without punctuation."""
-    return re.findall(r"[^\W_]+", text.lower())
+    """The words of a caption in lower case, without punctuation.
+
+    A letter's marks, such as the vowels of Hindi and Thai, belong to its word. Chinese, Japanese, Thai and others are
+    written without spaces: each of their characters is a word.
+    """
+    return [word for run in _runs(text) for word in _parted(run)]
+
+
+def _runs(text: str) -> list[str]:
+    """The parts of a text between spaces and punctuation, in lower case."""
+    lower = text.lower()
+    if lower.isascii():
+        return PLAIN.findall(lower)
+    kept = [c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in lower]
+    return "".join(kept).split()
+
+
+def _parted(run: str) -> list[str]:
+    if run.isascii():
+        return [run]
+    composed = unicodedata.normalize("NFC", run)
+    marked = "".join(c if unicodedata.category(c)[0] == "M" else "\0" + c for c in composed)
+    words, joined = [], ""
+    for character in marked.split("\0"):  # a character with its marks
+        if UNSPACED.match(character):
+            words += [joined, character]
+            joined = ""
+        else:
+            joined += character
+    return [word for word in [*words, joined] if word]
 
 
 def tokens_of(text: str, words: Sequence[str]) -> tuple[np.ndarray, list[str]]:
-    """A caption as numbers, uint16 (LENGTH,), and those of its words that are not in the vocabulary `words`."""
+    """A caption as numbers, uint16 (LENGTH,), and those of its words that are not in the vocabulary `words`.
+
+    The vocabulary decides what a word is. One of an earlier version holds whole clauses of Chinese.
+    """
     number = {word: place for place, word in enumerate(words, 1)}
-    used = words_of(text)
+    used: list[str] = []
+    for run in _runs(text):
+        earlier = PLAIN.findall(run)
+        used += earlier if earlier and all(word in number for word in earlier) else _parted(run)
     known = [number[word] for word in used if word in number][:LENGTH]
     return np.array(known + [0] * (LENGTH - len(known)), np.uint16), [word for word in used if word not in number]
 
@@ -63,7 +103,7 @@ def captions_of(
     points: list[Any] = []
     faults: dict[int, str] = {}
     for place, row in enumerate(rows):
-        text = next((row[name] for name in TEXTS if isinstance(row.get(name), str)), "")
+        text = text_of(row)
         texts.append(text)
         points.append(row.get("keypoints"))
         if not words_of(text):
@@ -78,6 +118,11 @@ def captions_of(
         words = sorted({word for text in texts for word in words_of(text)})
     tokens = np.stack([tokens_of(text, words)[0] for text in texts])
     return Captions(tuple(words), tokens, boxes, _keypoints(points, faults)), faults
+
+
+def text_of(row: dict[str, Any]) -> str:
+    """The caption in a row of metadata; "" if there is none."""
+    return next((row[name] for name in TEXTS if isinstance(row.get(name), str)), "")
 
 
 def box_fault(box: Any) -> str:

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,17 +20,18 @@ import numpy as np
 from ganfold.data import work
 from ganfold.data.cache import Prepared, building, find_entry, native_of, store
 from ganfold.data.sources.decode import Fit, TargetShape, Traits
-from ganfold.data.sources.findings import FEW, Finding, Findings, counted, shown
+from ganfold.data.sources.findings import CLASSES, FEW, Finding, Findings, counted, shown
 from ganfold.data.sources.source import Listing, Source, key_of
 from ganfold.data.sources.strings import write_strings
 from ganfold.errors import GanfoldError
 from ganfold.files import unwritable, write_json
 
-FORMAT = 1  # raise it when the same source would be prepared differently: old entries are then not found
+FORMAT = 2  # raise it when the same source would be prepared differently: old entries are then not found
 PORTION = 256  # images sent to a worker at once; fewer if their pixels take more than `BYTES`
 BYTES = 2**24
 HEADER = 128  # bytes before the pixels in images.npy
 LARGEST = 1024  # px: the highest resolution
+DARK = 64  # an image without a brighter value, of 255, is called nearly black
 
 
 @dataclass(frozen=True)
@@ -247,6 +249,21 @@ class _Preparation:
         ):
             findings.repaired += [Finding(shown(names[i]), why) for i in indices[(traits & trait) > 0].tolist()]
 
+    def _report_dark(self, brightest: np.ndarray, used: np.ndarray) -> None:
+        """Warn of images that are nearly black, such as masks of 0 and 1 and scans of 12 bits in 16."""
+        dark = np.flatnonzero(brightest <= DARK)
+        if not len(dark):
+            return
+        first = shown(self.listing.names[used[dark[0]]])
+        highest = brightest[dark].max()
+        verb = "is" if len(dark) == 1 else "are"
+        said = f"{counted(len(dark))} {verb} nearly black: the brightest value is {highest} of 255 (such as {first})"
+        if 2 * len(dark) <= len(brightest):
+            self.findings.notes.append(f"{said}.")
+        else:
+            remedy = "if these are masks of 0 and 1, or scans of 10 to 14 bits, multiply their values up to 255"
+            self.findings.warnings.insert(0, f"{said}; {remedy}")
+
     def _report_classes(
         self, labels: np.ndarray | None, classes: tuple[str, ...], indices: np.ndarray, original: np.ndarray
     ) -> None:
@@ -255,8 +272,11 @@ class _Preparation:
         if labels is None or listing.labels is None:
             return
         findings.classes = dict(zip(classes, np.bincount(labels, minlength=len(classes)).tolist(), strict=True))
-        if lost := set(listing.classes) - set(classes):
+        if lost := {shown(name) for name in listing.classes} - set(classes):
             findings.warnings.append(f"no image of the class {', '.join(sorted(lost))} is usable")
+        folded = Counter(name.casefold() for name in classes)
+        if alike := [name for name in classes if folded[name.casefold()] > 1]:
+            findings.warnings.append(f"classes differ only in large and small letters: {', '.join(alike[:CLASSES])}")
         again = np.flatnonzero(original >= 0)
         clash = listing.labels[indices[again]] != listing.labels[indices[original[again]]]
         if clash.any():
@@ -285,7 +305,8 @@ class _Preparation:
         if labels is not None:
             np.save(content / "labels.npy", labels)
         np.save(content / "held_out.npy", held_out)
-        fingerprint = _fingerprint(content, classes)
+        fingerprint, brightest = _fingerprint(content, classes, shape)
+        self._report_dark(brightest, used)
         write_strings(index / "names", (shown(listing.names[i]) for i in used.tolist()))
         if listing.rows:
             write_strings(index / "rows", _row_texts(*listing.rows, used))
@@ -346,7 +367,9 @@ def _labels(listing: Listing, used: np.ndarray) -> tuple[np.ndarray | None, tupl
     left, labels = np.unique(listing.labels[used], return_inverse=True)
     if len(left) < 2:
         return None, ()
-    return labels.astype(np.int64), tuple(listing.classes[i] for i in left.tolist())
+    names = [shown(listing.classes[i]) for i in left.tolist()]
+    classes = tuple(dict.fromkeys(names))  # two names may look the same where their letters cannot be shown
+    return np.array([classes.index(name) for name in names], np.int64)[labels], classes
 
 
 def _held_out(digests: np.ndarray, labels: np.ndarray | None, fraction: float | None) -> np.ndarray:
@@ -397,15 +420,27 @@ def _compact(images: Path, kept: np.ndarray, shape: TargetShape) -> None:
         file.write(_header(int(np.count_nonzero(kept)), shape))
 
 
-def _fingerprint(content: Path, classes: tuple[str, ...]) -> str:
-    """The digest of class names, pixels, labels and held-out rows."""
+def _fingerprint(content: Path, classes: tuple[str, ...], shape: TargetShape) -> tuple[str, np.ndarray]:
+    """The digest of class names, pixels, labels and held-out rows; and the brightest value of each image, uint8 (N,).
+
+    Both come of one reading: it is the longest part of this.
+    """
     digest = hashlib.blake2b(repr(classes).encode(), digest_size=16)
-    for name in ("images.npy", "labels.npy", "held_out.npy"):
+    pixels = shape.resolution**2
+    size = shape.channels * pixels
+    brightest = [np.zeros(0, np.uint8)]
+    with open(content / "images.npy", "rb") as file:
+        digest.update(file.read(HEADER))
+        while part := file.read(max(1, 2**20 // size) * size):
+            digest.update(part)
+            values = np.frombuffer(part, np.uint8).reshape(-1, size)
+            brightest.append(values[:, : min(shape.channels, 3) * pixels].max(1))  # not of alpha
+    for name in ("labels.npy", "held_out.npy"):
         if (content / name).exists():
             with open(content / name, "rb") as file:
                 while part := file.read(2**20):
                     digest.update(part)
-    return digest.hexdigest()
+    return digest.hexdigest(), np.concatenate(brightest)
 
 
 def _key(source: Source, options: LoadOptions, native: int) -> str:

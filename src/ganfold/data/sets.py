@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ganfold.data.captions import captions_of
+from ganfold.data.captions import LENGTH, captions_of, text_of, words_of
 from ganfold.data.imageset import ImageSet, load
-from ganfold.data.sources.findings import Finding
+from ganfold.data.sources.findings import Finding, counted
 from ganfold.data.sources.lookup import find_source
 from ganfold.data.sources.pairs import halves
 from ganfold.errors import GanfoldError
@@ -36,6 +36,22 @@ def load_as(
     Raises:
         GanfoldError: the source does not hold what this kind needs, or `load` fails.
     """
+    images = _load(data_kind, source, target, words, options)
+    for part in (images, images.inputs) if images.inputs else (images,):
+        if len(part.train) < 2:
+            raise GanfoldError(
+                f"{part.source} holds one image to train on, which is too few: 2 are the least, and hundreds are wanted"
+            )
+    return images
+
+
+def _load(
+    data_kind: str,
+    source: str | Path,
+    target: str | Path | None,
+    words: tuple[str, ...] | None,
+    options: dict[str, Any],
+) -> ImageSet:
     if data_kind == "pairs":
         return _pairs(source, options)
     if data_kind == "domains":
@@ -68,6 +84,12 @@ def _captioned(images: ImageSet, words: tuple[str, ...] | None, fit: str) -> Ima
             f"{cropped:,} images of {images.source} are not square, and their boxes are shares of the whole image: "
             "give --fit stretch"
         )
+    long = sum(len(words_of(text)) > LENGTH for text in map(text_of, images.attributes or ()))
+    if long:
+        verb = "is" if long == 1 else "are"
+        said = f"{counted(long, 'caption')} {verb} longer than {LENGTH} words: the rest is not used."
+        notes = [*images.findings.notes, said]
+        images = replace(images, findings=replace(images.findings, notes=notes))
     return replace(_without(images, faults), captions=captions)
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
+from ganfold.data.sources.decode import MARK, SHEET
 from ganfold.files import write_atomically
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ def contact_sheet(images: ImageSet, path: str | Path, count: int = 64) -> None:
         for x, index in enumerate(row.tolist()):
             tile = _tile(np.asarray(images.images[index]), side)
             sheet.paste(tile, (margin + x * step + _GAP, y * step + _GAP))
-    write_atomically(Path(path), lambda temporary: sheet.save(temporary, "PNG"))
+    text = PngImagePlugin.PngInfo()
+    text.add_text(MARK, SHEET)  # the sheet may lie among the images, and is none of them
+    write_atomically(Path(path), lambda temporary: sheet.save(temporary, "PNG", pnginfo=text))
 
 
 def _short(name: str) -> str:

@@ -2,7 +2,8 @@
 
 Threads gain nothing on small images: Python holds its lock most of the time. `multiprocessing` would run the user's
 script again in each child, import torch there, and fail for scripts without a main guard. Here a child is
-`python -c`, which reads pickled portions and writes pickled outcomes.
+`python -Pc`, which reads pickled portions and writes pickled outcomes. -P keeps it from importing what lies in the
+current folder, which may be a folder of images from anywhere.
 """
 
 from __future__ import annotations
@@ -188,11 +189,11 @@ class _Children:
 
 def _start() -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-c", "from ganfold.data.work import _serve; _serve()"],
+        [sys.executable, "-Pc", "from ganfold.data.work import _serve; _serve()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # some codecs print there
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONSAFEPATH": "1"},
     )
 
 

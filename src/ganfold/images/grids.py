@@ -16,6 +16,7 @@ from ganfold.files import write_atomically
 GAP = 2  # pixels between the images of a grid
 GROUND = 128  # grey level between them
 PAIR_SIDE = 256  # largest side of an image in a pair, in pixels
+SIDE = 64  # pixels a side to which small images are enlarged
 CAPTION = 18  # height of a film's caption, in pixels
 FILM_MS, LAST_MS = 8000, 2000  # length of a film, and how long its last frame is shown, in milliseconds
 
@@ -89,8 +90,8 @@ def pairs(
 
 
 def enlargement(images: np.ndarray) -> int:
-    """The `scale` that makes small images (N, H, W, C) about 64 pixels a side, large enough to look at."""
-    return max(1, 64 // images.shape[1])
+    """The `scale` that makes small images (N, H, W, C) about `SIDE` pixels a side, large enough to look at."""
+    return max(1, SIDE // images.shape[1])
 
 
 def save_png(image: Image.Image, path: Path, text: dict[str, str] | None = None) -> None:

@@ -17,15 +17,19 @@ from __future__ import annotations
 
 import ast
 import builtins
+import errno
 import functools
 import inspect
 import io
 import math
+import os
 import sys
 import textwrap
 import tokenize
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields, replace
+from numbers import Real
+from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar, get_args, get_origin
 
 from ganfold.errors import GanfoldError, did_you_mean
@@ -108,7 +112,7 @@ def described(options: Any) -> tuple[Described, ...]:
 
 @functools.cache
 def _described_once(options: Any) -> tuple[Described, ...]:
-    owners = {name: cls for cls in reversed(options.__mro__) for name in vars(cls).get("__annotations__", ())}
+    owners = {name: cls for cls in reversed(options.__mro__) for name in inspect.get_annotations(cls)}
     comments = {cls: _comments(cls) for cls in set(owners.values())}
     names = {cls: _Names(vars(builtins) | vars(sys.modules[cls.__module__])) for cls in comments}
     return tuple(
@@ -117,17 +121,56 @@ def _described_once(options: Any) -> tuple[Described, ...]:
 
 
 def check_ranges(options: Any) -> None:
-    """See that every number of an options object is in its range.
+    """See that every number of an options object is in its range. Infinity and NaN are in none.
 
     Raises:
         GanfoldError: one is not; names it, its range and its value.
     """
     for field in described(type(options)):
-        if field.range:
-            value = getattr(options, field.name)
-            for number in value if isinstance(value, tuple | list) else (value,):
-                if number is not None and not field.range.holds(number):
-                    raise GanfoldError(f"{field.name} must be {field.range}, not {number}")
+        value = getattr(options, field.name)
+        for number in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(number, float) and math.isinf(number):
+                raise GanfoldError(f"{field.name} must be a finite number, not {number}")
+            if field.range and number is not None and not isinstance(number, Real):
+                raise GanfoldError(f"{field.name} must be a number, not {number!r}")
+            if field.range and number is not None and not field.range.holds(number):
+                raise GanfoldError(f"{field.name} must be {field.range}, not {number}")
+            if isinstance(number, float) and math.isnan(number):
+                raise GanfoldError(f"{field.name} must be a number, not {number}")
+
+
+def as_path(name: str, value: str | Path) -> str | Path:
+    """A path as the option of this name gives it, with `~` as the home folder.
+
+    Raises:
+        GanfoldError: it is empty, holds a NUL, is longer than the system allows, or names nobody's home.
+    """
+    text = os.fspath(value)
+    if not text:
+        raise GanfoldError(f"{name} is empty: give a path")
+    if "\0" in text:
+        raise GanfoldError(f"{name} holds the character NUL, which no path can hold")
+    home = os.path.expanduser(text)
+    if home.startswith("~"):
+        first = home.split("/")[0]
+        raise GanfoldError(f"{name}: there is no home folder {first}; a file of that name is ./{first}")
+    try:
+        os.lstat(home)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise GanfoldError(f"{name} has a name that is too long for this system: {text[:60]}...") from error
+    return value if home == text else type(value)(home)
+
+
+def _with_paths(options: Any) -> Any:
+    """The options with `~` as the home folder in all paths, and in what may be a file or an object of Python."""
+    changed = {}
+    for field in described(type(options)):
+        value = getattr(options, field.name)
+        kinds = get_args(field.type) or (field.type,)
+        if isinstance(value, str | Path) and any(kind in (Path, object, type[object]) for kind in kinds):
+            changed[field.name] = as_path(field.name, value)
+    return replace(options, **changed)
 
 
 def verb(options: Callable[P, O]) -> Callable[[Callable[[O], R]], Callable[P, R]]:
@@ -151,6 +194,7 @@ def open_verb(options: Callable[..., O]) -> Callable[[Callable[[O], R]], Callabl
 def _verb(options: Any, work: Callable[[Any], Any]) -> Any:
     names = [field.name for field in fields(options)]
     many = next((field.name for field in described(options) if field.type is Many), None)
+    signature = inspect.signature(options)
 
     @functools.wraps(work)
     def call(*arguments: Any, **named: Any) -> Any:
@@ -159,12 +203,15 @@ def _verb(options: Any, work: Callable[[Any], Any]) -> Any:
         if many is not None:
             rest = {name: value for name, value in named.items() if name not in names}
             named = {name: value for name, value in named.items() if name in names} | {many: Many(rest)}
+        try:
+            signature.bind(*arguments, **named)
+        except TypeError as error:
+            raise GanfoldError(f"{work.__name__}: {error}") from None
         made = options(*arguments, **named)
         check_ranges(made)
-        return work(made)
+        return work(_with_paths(made))
 
     call.options = options  # type: ignore[attr-defined]
-    signature = inspect.signature(options)
     returned = inspect.signature(work).return_annotation
     call.__signature__ = signature.replace(return_annotation=returned)  # type: ignore[attr-defined]
     del call.__wrapped__  # `help` must show the options, not the function inside

@@ -14,6 +14,8 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
+from ganfold.errors import printable
+
 LARGEST_INLINE = 4 * 2**20  # bytes of an image that a notebook is given inline
 
 
@@ -29,11 +31,11 @@ class Result:
         return []
 
     def __str__(self) -> str:
-        return "\n".join(self.lines())
+        return "\n".join(map(printable, self.lines()))
 
     def __repr__(self) -> str:
         first = next((line for line in self.lines() if line.strip()), "")
-        return f"<{type(self).__name__}: {first.strip()}>"
+        return f"<{type(self).__name__}: {printable(first.strip())}>"
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, with the protocol; only what JSON knows."""

@@ -24,7 +24,9 @@ from ganfold.runs.run import Run
 FD_ENOUGH = 5000  # images: with fewer, or fewer than twice the features, FD mostly tells how many images there are
 LEAST = 50  # images in each set: with fewer, no metric here means anything
 CLASS_LEAST = 20  # images of a class in each set
+NAMED = 20  # classes that a note names
 MOST = 50_000  # images in each set
+FEW = 300  # images in each set: with fewer, only large differences show
 
 Parts = dict[str, Tensor]  # features of the sets "generated", "reference" and "floor"
 
@@ -52,8 +54,16 @@ class Evaluation(Result):
     task: list[TaskMetric] = field(default_factory=list)  # metrics of the GAN's task, beside what is to be beaten
 
     def __getitem__(self, name: str) -> Metric:
-        """The metric of this name, such as "KID"."""
-        return next(metric for metric in self.metrics if metric.name == name)
+        """The metric of this name, such as "KID".
+
+        Raises:
+            GanfoldError: there is none.
+        """
+        by_name = {metric.name: metric for metric in self.metrics}
+        if name not in by_name:
+            hint = "; FID is FD with the features of inception" if name.upper() == "FID" else ""
+            raise GanfoldError(f"there is no metric {name!r}{hint} (there are {', '.join(by_name)})")
+        return by_name[name]
 
     def __repr__(self) -> str:
         return f"<Evaluation: {self.notes[0]}>"
@@ -237,7 +247,13 @@ def compare(sets: Sets, extractor: Extractor) -> Evaluation:
     metrics = _metrics(parts, balls, floor_balls, notes)
     classes = _by_class(sets, parts, balls, floor_balls, notes)
     protocol = {**extractor.protocol(), **sets.protocol, **stamp()}
-    return Evaluation(metrics, classes, [_verdict(metrics), *notes], protocol)
+    if len(sets.generated) < FEW:
+        notes.insert(
+            0,
+            f"With {len(sets.generated)} images in each set only large differences show: whether a generator is good, "
+            f"or better than another, takes {FEW} or more.",
+        )
+    return Evaluation(metrics, classes, [_verdict(metrics, len(sets.generated)), *notes], protocol)
 
 
 def _halves(reals: ImageSet, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -266,13 +282,12 @@ def _count(requested: int | None, *available: int) -> int:
 def _by_class(
     sets: Sets, parts: Parts, balls: Manifold, floor_balls: Manifold, notes: list[str]
 ) -> dict[str, list[Metric]]:
-    """The metrics of each class with enough images; the others are named in the notes."""
-    classes = {}
+    """The metrics of each class with enough images; a note names the others."""
+    classes, left_out = {}, []
     for number, name in enumerate(sets.classes):
         mine = {part: parts[part][labels == number] for part, labels in sets.labels.items()}
         if few := {part: len(rows) for part, rows in mine.items() if len(rows) < CLASS_LEAST}:
-            has = " and ".join(f"{count} {part}" for part, count in few.items())
-            notes.append(f"The class {name} is left out: it has only {has} images, and figures need {CLASS_LEAST}.")
+            left_out.append(f"{name} ({', '.join(f'{count} {part}' for part, count in few.items())})")
         elif "generated" in mine:
             least = min(map(len, mine.values()))
             mine = {part: rows[:least] for part, rows in mine.items()}
@@ -280,6 +295,12 @@ def _by_class(
             classes[name] = _metrics(mine, own, own_floor)
         else:
             classes[name] = _of_reals(torch.from_numpy(sets.labels["reference"] == number), balls, floor_balls)
+    if left_out:
+        more = f" and {len(left_out) - NAMED:,} more" if len(left_out) > NAMED else ""
+        notes.append(
+            f"{len(left_out):,} of {len(sets.classes):,} classes are left out, since the metrics of a class need "
+            f"{CLASS_LEAST} images in each set: {', '.join(left_out[:NAMED])}{more}."
+        )
     return classes
 
 
@@ -319,22 +340,37 @@ def _metrics(parts: Parts, balls: Manifold, floor_balls: Manifold, notes: list[s
     return [*distances, kernel, *shares] if count >= enough else [kernel, *distances, *shares]
 
 
-def _verdict(metrics: list[Metric]) -> str:
+def _verdict(metrics: list[Metric], count: int) -> str:
+    """What the metrics say together; `count` is the number of images in each set."""
     by_name = {metric.name: metric for metric in metrics}
-    kid_, precision, recall = by_name["KID"], by_name["precision"], by_name["recall"]
-    apart = kid_.value - kid_.floor
-    if apart <= 3 * math.hypot(kid_.error or 0, kid_.floor_error or 0):
+    telling = [
+        f"{name} {by_name[name].value:.3g} against {by_name[name].floor:.2g}"
+        for name, errors in (("KID", 3), ("precision", 4), ("recall", 4), ("density", 4), ("coverage", 4))
+        if _apart(by_name[name], count) > errors and (name != "KID" or by_name[name].value > by_name[name].floor)
+    ]
+    if not telling:
         return "At this count these figures cannot tell the generated images from real ones."
+    told = f"The generated images can be told from real ones: {', '.join(telling)} among reals. "
+    precision, recall, density = by_name["precision"], by_name["recall"], by_name["density"]
     quality, variety = (metric.value / max(metric.floor, 1e-9) for metric in (precision, recall))
+    if variety < 0.33 and density.value > 1.5 * density.floor and _apart(density, count) > 4:
+        return (
+            f"{told}Recall is {variety:.0%} of what real images reach, density {density.value / density.floor:.0%}: "
+            "they crowd in the middle of the real images. They lack variety, and precision does not say whether they "
+            "lack quality too."
+        )
     lacks = "quality and variety alike"
     if variety < 0.67 * quality:
         lacks = "variety more than quality"
     elif quality < 0.67 * variety:
         lacks = "quality more than variety"
-    return (
-        f"The generated images can be told from real ones: KID {kid_.value:.3g} against {kid_.floor:.2g} among reals. "
-        f"Precision is {quality:.0%} and recall {variety:.0%} of what real images reach: they lack {lacks}."
-    )
+    shares = f"{told}Precision is {quality:.0%} and recall {variety:.0%} of what real images reach"
+    return f"{shares}: they lack {lacks}." if min(quality, variety) < 0.9 else f"{shares}."
+
+
+def _apart(metric: Metric, count: int) -> float:
+    """How many standard errors lie between a metric and its floor. One image of `count` is the least error."""
+    return abs(metric.value - metric.floor) / max(math.hypot(metric.error or 0, metric.floor_error or 0), 1 / count)
 
 
 def _shown(value: float, error: float | None) -> str:

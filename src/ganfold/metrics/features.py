@@ -83,10 +83,9 @@ class Extractor:
         for start in range(0, len(images), 4096):
             digest.update(np.ascontiguousarray(images[start : start + 4096]).data)
         path = default_cache() / "features" / f"{digest.hexdigest()}.npy"
-        try:
-            return torch.from_numpy(np.load(path))
-        except (OSError, ValueError, EOFError):  # no such file, or a file cut short
-            features = self(images)
+        if (known := _stored(path, len(images))) is not None:
+            return known
+        features = self(images)
         stored = io.BytesIO()
         np.save(stored, features.numpy())
         write_bytes(path, stored.getvalue())
@@ -209,6 +208,17 @@ def _dinov2(weights: str | Path | None, device: torch.device) -> Extractor:
         return network((pixels - mean) / deviation).last_hidden_state[:, 0]
 
     return Extractor("dinov2", digest.hexdigest(), NETWORK_SIZE, BICUBIC, features, device)
+
+
+def _stored(path: Path, count: int) -> Tensor | None:
+    """The features of so many images in the cache: float32 (count, D); None if they are not there, or damaged."""
+    try:
+        found = np.load(path, mmap_mode="r")  # refuses a file that is shorter than its header says
+        if found.dtype == np.float32 and found.ndim == 2 and len(found) == count and found.size:
+            return torch.from_numpy(np.array(found, order="C"))
+    except Exception:  # NumPy has many for a damaged file: EOFError, TokenError, ...
+        pass
+    return None
 
 
 def _script(path: Path, device: torch.device) -> Callable[..., Tensor]:

@@ -59,8 +59,15 @@ class Probe(Result):
         return f"<Probe: {first.name} {100 * first.accuracy[-1]:.1f} % right from {self.labels[-1]} labels a class>"
 
     def __getitem__(self, name: str) -> ProbeRow:
-        """The row of this name, such as "this D"."""
-        return next(row for row in self.rows if row.name == name)
+        """The row of this name, such as "this D".
+
+        Raises:
+            GanfoldError: there is none.
+        """
+        by_name = {row.name: row for row in self.rows}
+        if name not in by_name:
+            raise GanfoldError(f"there is no row {name!r} (there are {', '.join(by_name)})")
+        return by_name[name]
 
     def lines(self) -> list[str]:
         """The table and the protocol."""
@@ -109,18 +116,7 @@ def labelled_images(run: Run, source: str | Path | None, most: int, progress: bo
     Raises:
         GanfoldError: the images have no classes, a class has too few training images, or none is held out of a class.
     """
-    trained = run.record.data
-    images = (
-        run.images(progress)
-        if source is None
-        else data.load(
-            source,
-            resolution=trained.resolution,
-            channels=trained.channels,
-            fit=run.record.settings.fit,
-            progress=progress,
-        )
-    )
+    images = run.images(progress) if source is None else _own_or_others(run, source, progress)
     if images.labels is None:
         raise GanfoldError(
             f"{images.source} has no classes to tell apart: give --data images with a sub-folder for each class, or "
@@ -139,6 +135,21 @@ def labelled_images(run: Run, source: str | Path | None, most: int, progress: bo
             f"{images.source} holds out no image of {images.classes[min(missing)]} to classify: it needs more images"
         )
     return images
+
+
+def _own_or_others(run: Run, source: str | Path, progress: bool) -> ImageSet:
+    """The images of a run, with what it held out, if these are they at a new place; else these as they are."""
+    try:
+        return Run(run.path, gan=run.gan_class, data=source).images(progress)
+    except GanfoldError:
+        trained = run.record.data
+        return data.load(
+            source,
+            resolution=trained.resolution,
+            channels=trained.channels,
+            fit=run.record.settings.fit,
+            progress=progress,
+        )
 
 
 def split_of(images: ImageSet, seed: int) -> Split:
@@ -255,18 +266,19 @@ def _balanced(labels: np.ndarray, among: np.ndarray | None, count: int, seed: in
 def _principal(train: np.ndarray, test: np.ndarray) -> Features:
     from sklearn.decomposition import PCA
 
-    pca = PCA(min(COMPONENTS, *train.shape), random_state=0).fit(train)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of images that are all alike
+        pca = PCA(min(COMPONENTS, *train.shape), random_state=0).fit(train)
     return pca.transform(train), pca.transform(test)
 
 
 def _row(name: str, features: Features, split: Split, chosen: list[list[np.ndarray]], choose: Choose) -> ProbeRow:
     """The accuracy for each number of labels. `choose` sees the first draw; its classifier is fitted to every draw."""
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.metrics import balanced_accuracy_score
 
     scores = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # of a C that cross-validation rejects
+        warnings.simplefilter("ignore")  # of a C that cross-validation rejects, and of features that never vary
         for draws in chosen:
             views = [_standardised(features[0][rows], features[1]) for rows in draws]
             labels = [split.pool_labels[rows] for rows in draws]

@@ -125,13 +125,16 @@ def vgg19(path: str | Path, layer: str = "relu5_4") -> VGG19Features:
         else:
             found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # each reader has its own exceptions
-        raise GanfoldError(f"cannot read {path} ({str(error).splitlines()[0][:200]}): {remedy}") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise GanfoldError(f"cannot read {path} ({reason}): {remedy}") from error
     network = VGG19Features(layer == "relu5_4")
     weights = {}
     for name, weight in network.state_dict().items():
         theirs = found.get(f"features.{name}") if isinstance(found, dict) else None
-        if not isinstance(theirs, Tensor) or theirs.shape != weight.shape:
-            has = f"has the shape {list(theirs.shape)}" if isinstance(theirs, Tensor) else "is missing"
+        if not isinstance(theirs, Tensor) or theirs.shape != weight.shape or not theirs.is_floating_point():
+            has = "is missing"
+            if isinstance(theirs, Tensor):
+                has = f"has the shape {list(theirs.shape)} and the type {theirs.dtype}"
             raise GanfoldError(f"{path} is not VGG-19: features.{name} {has}; {remedy}")
         weights[name] = theirs.float()
     network.load_state_dict(weights)

@@ -5,14 +5,20 @@ from __future__ import annotations
 import base64
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
+
+from ganfold.errors import GanfoldError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ["#2563eb", "#dc7b18", "#15976b", "#b0439c", "#6b7280", "#b91c1c"]
+STYLE: Any = {  # of matplotlib; a `$` in a name is no mathematics
+    "svg.fonttype": "none", "svg.hashsalt": "ganfold", "font.family": "sans-serif", "font.size": 10,
+    "text.parse_math": False,
+}  # fmt: skip
 INK = "#7a7f87"  # legible on white and on near-black
 
 
@@ -22,9 +28,12 @@ def embedded(path: Path) -> str | None:
         return None
     content, kind = path.read_bytes(), path.suffix[1:]
     if kind == "png":
-        with Image.open(path) as image:
-            smaller = io.BytesIO()
-            image.save(smaller, "WEBP", lossless=True)
+        smaller = io.BytesIO()
+        try:
+            with Image.open(path) as image:
+                image.save(smaller, "WEBP", lossless=True)
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow raises
+            raise GanfoldError(f"{path} is damaged ({error}): delete it, and the page does without it") from error
         if smaller.tell() < len(content):
             content, kind = smaller.getvalue(), "webp"
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

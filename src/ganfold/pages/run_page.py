@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ganfold.files import read_json, write_bytes
-from ganfold.pages.plots import COLOURS, INK, embedded, svg
+from ganfold.errors import GanfoldError
+from ganfold.files import read_object, write_bytes
+from ganfold.pages.plots import COLOURS, INK, STYLE, embedded, svg
 from ganfold.runs.record import RunRecord
 from ganfold.training.diagnosis import Diagnosis, diagnose
 
@@ -81,19 +84,56 @@ def write_report(folder: Path) -> Path:
     Raises:
         GanfoldError: the folder is not a run, one of its files is damaged, or the disk is full.
     """
+    record = RunRecord.read(folder)
+    names = ("state.json", "data.json", "evaluation.json", "copies.json")
+    read: dict[str, Any] = {name: _optional(folder / name) for name in names}
+    read["log.jsonl"] = _log(folder / "log.jsonl")
+    try:
+        page = _page(folder, record, *read.values())
+    except _faults() as error:
+        culprit = _culprit(folder, record, read)
+        raise GanfoldError(
+            f"{culprit} is damaged ({type(error).__name__}: {error}): restore it from a copy, or delete it, and the "
+            "report does without it"
+        ) from error
+    path = folder / "report.html"
+    write_bytes(path, page.encode())
+    return path
+
+
+def _faults() -> tuple[type[Exception], ...]:
+    """What a file of a wrong content raises somewhere on the page."""
+    from jinja2 import TemplateError
+
+    return TemplateError, TypeError, KeyError, ValueError, AttributeError, IndexError, ArithmeticError
+
+
+def _culprit(folder: Path, record: RunRecord, read: dict[str, Any]) -> Path:
+    """The file without which there is a page."""
+    for name, content in read.items():
+        with suppress(*_faults()):
+            _page(folder, record, *(read | {name: type(content)()}).values())
+            return folder / name
+    return folder
+
+
+def _page(
+    folder: Path,
+    record: RunRecord,
+    state: dict[str, Any],
+    findings: dict[str, Any],
+    evaluation: dict[str, Any],
+    copies: dict[str, Any],
+    rows: list[LogRow],
+) -> str:
     from jinja2 import Environment, PackageLoader
 
-    record = RunRecord.read(folder)
-    state, findings, evaluation, copies = (
-        _optional(folder / f"{name}.json") for name in ("state", "data", "evaluation", "copies")
-    )
-    rows = _log(folder / "log.jsonl")
     diagnoses = diagnose(rows, record, state)
-    grids = [path for path in sorted((folder / "samples").glob("*.png")) if path.stem != "reals"]
+    grids = [path for path in sorted((folder / "samples").glob("*.png")) if re.fullmatch(r"\d+\.\d+", path.stem)]
     environment = Environment(
         loader=PackageLoader("ganfold", "pages"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    page = environment.get_template("run.html.jinja").render(
+    page: str = environment.get_template("run.html.jinja").render(
         name=folder.resolve().name,
         record=record,
         findings=findings,
@@ -123,9 +163,7 @@ def write_report(folder: Path) -> Path:
         settings=_table(record.config) + _table(asdict(record.settings)),
         machine=_table(record.machine),
     )
-    path = folder / "report.html"
-    write_bytes(path, page.encode())
-    return path
+    return page
 
 
 def _log(path: Path) -> list[LogRow]:
@@ -133,16 +171,16 @@ def _log(path: Path) -> list[LogRow]:
     if not path.exists():
         return []
     rows = []
-    for line in path.read_text().splitlines():
+    for line in path.read_bytes().splitlines():
         try:
             rows.append(json.loads(line))
-        except ValueError:
+        except (ValueError, RecursionError):
             break
     return rows
 
 
 def _optional(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.exists() else {}
+    return read_object(path) if path.exists() else {}
 
 
 def _columns(rows: list[LogRow], prefix: str) -> list[str]:
@@ -184,10 +222,13 @@ def _how_good(state: dict[str, Any], evaluation: dict[str, Any]) -> str:
 def _how_healthy(rows: list[LogRow], diagnoses: list[Diagnosis], copies: dict[str, Any]) -> str:
     """The doctor's alarms, and whether the generator has copied."""
     alarms = [diagnosis.sentence for diagnosis in diagnoses if diagnosis.alarm]
+    hints = [diagnosis.sentence for diagnosis in diagnoses if not diagnosis.alarm]
     if not rows:
         health = "No report has been logged yet, so there are no curves"
     elif alarms:
-        health = "The doctor says: " + "; ".join(alarms)
+        health = "The doctor says: " + "; ".join(alarms + hints)
+    elif hints:
+        health = "The doctor found nothing wrong with the training, and has a hint: " + "; ".join(hints)
     else:
         health = "The doctor found nothing wrong with the training"
     return health + (f"; {copies['verdict']}." if copies else ".")
@@ -236,7 +277,7 @@ def _curve(rows: list[LogRow], names: list[str], log: bool) -> str:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "ganfold", "font.family": "sans-serif", "font.size": 10}):
+    with rc_context(STYLE):
         figure = Figure(figsize=(4.6, 2.8), layout="constrained")
         axes = figure.add_subplot()
         for name, colour in zip(names, COLOURS, strict=False):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ganfold.files import read_json, write_bytes
-from ganfold.pages.plots import COLOURS, INK, embedded, svg
+from ganfold.pages.plots import COLOURS, INK, STYLE, embedded, svg
 from ganfold.studies.conclusions import ArmRow, Study
 from ganfold.studies.statistics import Difference
 
@@ -119,7 +119,7 @@ def _drawn(draw: Callable[[Any], None], height: float) -> str:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "ganfold", "font.family": "sans-serif", "font.size": 10}):
+    with rc_context(STYLE):
         figure = Figure(figsize=(7.4, height), layout="constrained")
         axes = figure.add_subplot()
         draw(axes)

@@ -6,11 +6,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ganfold.errors import GanfoldError
-from ganfold.files import read_json, write_json
+from ganfold.files import damaged, read_object, write_json
 from ganfold.gans.registry import Origin, find, installed, origin_of
+from ganfold.interface.options import check_ranges
 from ganfold.interface.result import version
 from ganfold.interface.settings import Settings
 
@@ -99,6 +101,7 @@ class RunRecord:
     ganfold: str = field(default_factory=version)
     origin: Origin | None = None  # the file that a GAN from outside was defined in
     schema: int = SCHEMA
+    file: str = field(default=NAME, compare=False)  # where it was read, for errors
 
     def option(self, name: str, default: Any = None) -> Any:
         """An option of the GAN; the default where this GAN has no such option."""
@@ -146,8 +149,17 @@ class RunRecord:
         return gan_class
 
     def gan_config(self, gan_class: type[GAN]) -> Any:
-        """The options as the GAN's `Config`; names that it no longer has are left out."""
-        return known(gan_class.config_class, self.config)
+        """The options as the GAN's `Config`; names that it no longer has are left out.
+
+        Raises:
+            GanfoldError: an option is of the wrong type or out of range.
+        """
+        try:
+            config = known(gan_class.config_class, self.config)
+            check_ranges(config)
+        except (TypeError, ValueError, GanfoldError) as error:
+            raise damaged(Path(self.file), error) from error
+        return config
 
     def data_kind(self, gan_class: type[GAN]) -> DataKind:
         """What the GAN needs of its images."""
@@ -181,8 +193,7 @@ class RunRecord:
         if not path.is_file():
             what = f"is not a run folder (it has no {NAME})" if folder.exists() else "does not exist"
             raise GanfoldError(f"{folder} {what}: {REMEDY}")
-        content = read_json(path)
-        return cls.from_dict(content if isinstance(content, dict) else {}, folder)
+        return cls.from_dict(read_object(path), folder)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], folder: Path) -> RunRecord:
@@ -191,7 +202,9 @@ class RunRecord:
         Raises:
             GanfoldError: something is missing or of the wrong type; names it and the folder.
         """
-        content = _migrated(content)
+        content, path = _migrated(content), folder / NAME
+        if not isinstance(content["schema"], int):
+            raise damaged(path, f"schema is {content['schema']!r:.40}")
         if content["schema"] > SCHEMA:
             raise GanfoldError(
                 f"{folder} was written by ganfold {content.get('ganfold')}, which is newer than this one "
@@ -212,17 +225,48 @@ class RunRecord:
                 ganfold=str(content.get("ganfold", "")),
                 origin=Origin(**content["origin"]) if content.get("origin") else None,
                 schema=SCHEMA,
+                file=str(path),
             )
-        except (TypeError, ValueError, AttributeError) as error:
-            raise GanfoldError(
-                f"{folder / NAME} is damaged ({error}): restore it from a copy, or begin anew"
-            ) from error
+        except (TypeError, ValueError, AttributeError, GanfoldError) as error:
+            raise damaged(path, error) from error
 
 
 def known(kind: type[Any], values: Mapping[str, Any]) -> Any:
-    """The dataclass with those of the values that it has fields for."""
+    """The dataclass with those of the values that it has fields for.
+
+    Raises:
+        TypeError: a value is missing or of another type than its field.
+    """
+    types = _types(kind)
     names = {field.name for field in fields(kind)}
-    return kind(**{name: _tuples(value) for name, value in values.items() if name in names})
+    chosen = {name: _tuples(value) for name, value in values.items() if name in names}
+    for name, value in chosen.items():
+        if not _fits(value, types.get(name)):
+            raise TypeError(f"{name} is {value!r:.40}")
+    return kind(**chosen)
+
+
+def _types(kind: type[Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(kind)
+    except (NameError, TypeError):  # of a GAN from outside whose types cannot be looked up
+        return {}
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value of a JSON file is of the type of a dataclass's field. A type that no JSON has fits everything."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return any(_fits(value, part) for part in parts)
+    if origin is Literal:
+        return value in parts
+    if origin is tuple and isinstance(value, tuple):
+        each = parts[:1] * len(value) if parts and parts[-1] is Ellipsis else parts
+        return len(each) == len(value) and all(map(_fits, value, each))
+    if kind is float:
+        return isinstance(value, int | float)
+    kind = origin or kind
+    return kind not in (int, str, bool, NoneType, tuple) or isinstance(value, kind)
 
 
 def _migrated(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -236,6 +280,8 @@ def _data(values: Mapping[str, Any]) -> DataRecord:
         DataRecord,
         {**values, "inputs": inputs and known(InputsRecord, inputs), "words": tuple(values.get("words") or ())},
     )
+    if data.resolution < 1 or data.channels not in (1, 3, 4):
+        raise ValueError(f"images of {data.resolution} px with {data.channels} channels")
     return data
 
 

@@ -13,8 +13,9 @@ from torch import Tensor
 from ganfold import data
 from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError, did_you_mean
-from ganfold.files import read_json
+from ganfold.files import damaged, read_object
 from ganfold.gans.contract import GAN
+from ganfold.interface.options import as_path
 from ganfold.interface.result import Result
 from ganfold.runs import checkpoint
 from ganfold.runs.conditioning import (
@@ -32,6 +33,8 @@ from ganfold.runs.record import NAME, RunRecord
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+STATE_REMEDY = "delete it, and give the command of the run again"  # the checkpoint holds all that it says
+
 
 class Run(Result):
     """A run folder, opened to sample from.
@@ -40,18 +43,27 @@ class Run(Result):
         path: the folder that `train` wrote.
         checkpoint: "best", the one of the lowest KID among the checkups while training; or "last".
         gan: the GAN of a run whose GAN is from outside of ganfold, as a class or as "my_gan.py:SNGAN".
+        data: where the images that it was trained on are now [where they were].
 
     Raises:
         GanfoldError: the folder is not one that `train` wrote, or its GAN is from outside and was not given.
     """
 
-    def __init__(self, path: str | Path, checkpoint: str = "best", gan: str | type[GAN] | None = None) -> None:
-        self.path = Path(path)
+    def __init__(
+        self,
+        path: str | Path,
+        checkpoint: str = "best",
+        gan: str | type[GAN] | None = None,
+        data: str | Path | None = None,
+    ) -> None:
+        self.path = Path(as_path("the run", path))
         self.record = RunRecord.read(self.path)
         if checkpoint not in ("best", "last"):
             raise GanfoldError(f"checkpoint must be best or last, not {checkpoint!r}")
         self._requested = checkpoint
         self._gan = gan
+        self._data = None if data is None else as_path("data", data)
+        self.was_done = False  # whether `train` gives it without having trained
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, {self.record.gan}, {self.record.data.source})"
@@ -82,7 +94,14 @@ class Run(Result):
     def state(self) -> dict[str, Any]:
         """The content of `state.json`: images, steps and minutes so far, status, best checkup; {} before the first."""
         path = self.path / "state.json"
-        state: dict[str, Any] = read_json(path) if path.exists() else {}
+        if not path.exists():
+            return {}
+        state = read_object(path)
+        kinds = {"images": int, "minutes": int | float, "status": str, "why": str, "best": dict | None}
+        if wrong := [name for name, kind in kinds.items() if not isinstance(state.get(name), kind)]:
+            raise damaged(path, f"its {wrong[0]} is {state.get(wrong[0])!r:.40}", STATE_REMEDY)
+        if (best := state.get("best")) and not all(isinstance(best.get(name), int | float) for name in ("KID", "kimg")):
+            raise damaged(path, f"its best is {best!r:.40}", STATE_REMEDY)
         return state
 
     @cached_property
@@ -133,7 +152,7 @@ class Run(Result):
     @property
     def stopped_by(self) -> str | None:
         """ "Ctrl-C", "SIGTERM", "SIGHUP" or "a closed pipe" where that ended the last training; None otherwise."""
-        return self.state["why"] if self.state.get("status") == "stopped" else None
+        return self.state["why"] if self.state.get("status") == "stopped" and not self.was_done else None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -227,21 +246,33 @@ class Run(Result):
             GanfoldError: they are gone, or others are there now.
         """
         trained, settings = self.record.data, self.record.settings
-        images = data.load_as(
-            self.record.data_kind(self.gan_class),
-            *self.record.sources(self.gan_class),
-            words=trained.words or None,
-            resolution=trained.resolution,
-            channels=trained.channels,
-            fit=settings.fit,
-            held_out=settings.held_out,
-            progress=progress,
-        )
+        source, target = self.record.sources(self.gan_class)
+        source = source if self._data is None else str(self._data)
+        try:
+            images = data.load_as(
+                self.record.data_kind(self.gan_class),
+                source,
+                target,
+                words=trained.words or None,
+                resolution=trained.resolution,
+                channels=trained.channels,
+                fit=settings.fit,
+                held_out=settings.held_out,
+                progress=progress,
+            )
+        except GanfoldError as error:
+            raise GanfoldError(
+                f"the images that {self.path} was trained on cannot be read ({error}): if they were moved, say by "
+                "--data where they are now"
+            ) from error
         same_inputs = images.inputs is None or (
             trained.inputs is not None and images.inputs.fingerprint == trained.inputs.fingerprint
         )
         if images.fingerprint != trained.fingerprint or not same_inputs:
-            raise GanfoldError(f"{self.path} was trained on other images than {trained.source} holds now: restore them")
+            raise GanfoldError(
+                f"{self.path} was trained on other images than {source} holds now: restore them, or say by --data "
+                "where the same images are"
+            )
         return images
 
 
@@ -252,13 +283,24 @@ def build(record: RunRecord, gan_class: type[GAN]) -> GAN:
         return gan_class(record.gan_config(gan_class), record.data.shape)
 
 
-def as_run(images: str | Path | Run, checkpoint: str, gan: str | type[GAN] | None = None) -> Run | None:
-    """The run that this is; None where it is a folder or file of images."""
+def as_run(
+    images: str | Path | Run, checkpoint: str, gan: str | type[GAN] | None = None, data: str | Path | None = None
+) -> Run | None:
+    """The run that this is, its images in `data` now; None where it is a folder or file of images."""
     if isinstance(images, Run):
-        return images
-    return Run(images, checkpoint, gan) if (Path(images) / NAME).is_file() else None
+        return images if data is None else Run(images.path, images._requested, images._gan, data)
+    if (Path(images) / NAME).is_file():
+        return Run(images, checkpoint, gan, data)
+    if data is not None:
+        raise GanfoldError(f"{images} is not a run: --data says where the images of a run are now")
+    return None
 
 
-def load(path: str | Path, checkpoint: str = "best", gan: str | type[GAN] | None = None) -> Run:
+def load(
+    path: str | Path,
+    checkpoint: str = "best",
+    gan: str | type[GAN] | None = None,
+    data: str | Path | None = None,
+) -> Run:
     """Open a run folder; see `Run`."""
-    return Run(path, checkpoint, gan)
+    return Run(path, checkpoint, gan, data)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from ganfold.errors import GanfoldError
-from ganfold.files import read_json
+from ganfold.files import is_leftover, read_object
 
 
 def claim(
-    out: Path, record: Path, requested: dict[str, Any], is_own: Callable[[Path], bool], free: Collection[str] = ()
+    out: Path, record: Path, requested: dict[str, Any], own: Collection[str] = (), free: Collection[str] = ()
 ) -> None:
     """See that a folder is empty, or that this very call began it.
 
@@ -19,19 +20,25 @@ def claim(
         out: the folder.
         record: the JSON file in it that says what was requested when it was begun.
         requested: what is requested now.
-        is_own: whether a path in the folder may be there without a record.
+        own: names in the folder that may be there without a record.
         free: names in `requested` that may change.
 
     Raises:
         GanfoldError: the folder holds something else, or was begun with another value.
     """
     if record.exists():
-        before = read_json(record)
-        for name, value in requested.items():
+        before = read_object(record)
+        for name, value in as_read(requested).items():
             if name not in free and before.get(name) != value:
                 raise GanfoldError(
                     f"{out} was begun with {name} = {before.get(name)} and you ask for {value}: give the old value to "
                     "go on, or another --out"
                 )
-    elif out.is_file() or (out.is_dir() and not all(is_own(path) for path in out.iterdir())):
+    elif out.is_file() or (out.is_dir() and not all(p.name in own or is_leftover(p) for p in out.iterdir())):
         raise GanfoldError(f"{out} is not empty: give --out a new folder")
+
+
+def as_read(content: dict[str, Any]) -> dict[str, Any]:
+    """The content as a JSON file gives it back: tuples become lists."""
+    read: dict[str, Any] = json.loads(json.dumps(content))
+    return read

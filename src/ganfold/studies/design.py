@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 
 from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError, did_you_mean
-from ganfold.files import read_json, write_json
-from ganfold.studies.claim import claim
+from ganfold.files import damaged, read_object, write_json
+from ganfold.studies.claim import as_read, claim
 from ganfold.studies.parts import FLOOR, class_additions, group_images, load_labelled, split_by_group, write_arrays
 
 TEST, VALIDATION = 0.3, 0.2  # share of the images to test on; share of the others to validate on
@@ -74,10 +75,10 @@ def begin_study(out: Path, settings: StudySettings, images: ImageSet, classifier
     """
     path, parts_path = out / "settings.json", out / "parts.npz"
     content = settings.content(images.fingerprint, classifiers)
-    claim(out, path, content, lambda path: path.suffix == ".tmp", free=("replicates", "classifiers"))
+    claim(out, path, content, free=("replicates", "classifiers"))
     parts = _read_parts(out) if parts_path.exists() else _split(settings, images)
     _check_sizes(settings, images, parts)
-    if not path.exists() or read_json(path) != content:
+    if not path.exists() or read_object(path) != as_read(content):
         write_json(path, content)
     if not parts_path.exists():
         write_arrays(parts_path, parts)
@@ -89,12 +90,17 @@ def open_study(folder: Path) -> tuple[StudySettings, ImageSet, Parts]:
     """The settings, images and parts of a study that has begun.
 
     Raises:
-        GanfoldError: the images have changed.
+        GanfoldError: the images have changed, or a file of the study is damaged.
     """
-    content = read_json(folder / "settings.json")
-    fingerprint = content.pop("fingerprint")
-    content.pop("classifiers")
-    settings = StudySettings(**content | {"small": tuple(content["small"])})
+    path = folder / "settings.json"
+    content = read_object(path)
+    try:
+        fingerprint = content.pop("fingerprint")
+        content.pop("classifiers")
+        tuples = {name: tuple(v) if isinstance(v, list) else v for name, v in content["options"].items()}
+        settings = StudySettings(**content | {"small": tuple(content["small"]), "options": tuples})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise damaged(path, repr(error)) from error
     images = load_labelled(settings.data, resolution=settings.resolution, progress=False)
     if images.fingerprint != fingerprint:
         raise GanfoldError(f"{settings.data} holds other images than when {folder} was begun: restore them")
@@ -146,8 +152,12 @@ def replicate_seed(settings: StudySettings, number: int) -> int:
 
 
 def _read_parts(folder: Path) -> Parts:
-    with np.load(folder / "parts.npz") as parts:
-        return dict(parts)
+    path = folder / "parts.npz"
+    try:
+        with np.load(path) as parts:
+            return {name: parts[name].astype(np.int64, casting="safe") for name in ("test", "validation", "training")}
+    except (OSError, ValueError, TypeError, KeyError, EOFError, AttributeError, BadZipFile) as error:
+        raise damaged(path, error) from error
 
 
 def _split(settings: StudySettings, images: ImageSet) -> Parts:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -77,12 +79,27 @@ def run_jobs(
 
     waiting = [job for job in jobs if not job_path(folder, job).exists()]
     begun = time.monotonic()
-    with joblib.Parallel(n_jobs=workers, batch_size=1, return_as="generator_unordered") as parallel:
+    options: dict[str, Any] = {"n_jobs": workers, "batch_size": 1, "return_as": "generator_unordered"}
+    with _safe_path(), joblib.Parallel(**options) as parallel:
         lines: Iterable[str] = parallel(joblib.delayed(run_job)(str(folder.resolve()), job) for job in waiting)
         for count, line in enumerate(lines, 1):
             number = before + len(jobs) - len(waiting) + count
             left = (time.monotonic() - begun) / count * (total - number) / 60
             say(f"{number} of {total}: {line}; about {left:,.0f} minutes left")
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Within this context, children of joblib import nothing from the current folder, as `python -m` would."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 def run_job(folder: str, job: Job) -> str:

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 
 from ganfold.errors import GanfoldError
 from ganfold.files import write_atomically
+from ganfold.studies.folder import out_of_cell
 
 Format = Literal["folder", "parquet", "webdataset"]
 FILES = {"parquet": "train.parquet", "webdataset": "train.tar"}
@@ -48,7 +49,8 @@ def pack_folder(folder: Path, classes: tuple[str, ...], format: Format, out: Pat
 
 def _manifest(folder: Path) -> Iterator[dict[str, str]]:
     with open(folder / "manifest.csv", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        yield from csv.DictReader(file)
+        for line in csv.DictReader(file):
+            yield {name: out_of_cell(value) for name, value in line.items()}
 
 
 def _write_parquet(folder: Path, classes: tuple[str, ...], path: Path) -> None:

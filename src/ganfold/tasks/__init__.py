@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,6 +58,11 @@ def open_run(
         needed = " or ".join(map(with_article, gans_for(task)))
         raise GanfoldError(f"{run.path} is {with_article(run.record.gan)}: `{verb}` needs {needed}")
     return run
+
+
+def identity(run: Run) -> str:
+    """Which run this is, and at which checkpoint, as a text."""
+    return f"{json.dumps(run.record.to_dict(), sort_keys=True, default=str)} {run.checkpoint}"
 
 
 def gans_for(task: Task) -> list[str]:

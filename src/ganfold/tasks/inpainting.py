@@ -7,7 +7,7 @@ A context encoder has learnt to do so. Any other generator is searched for the i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -37,6 +37,7 @@ RATE = 0.03  # Adam's learning rate on z at first ...
 RATE_END = 0.1  # ... falls to this share along a cosine
 BLEND_SIDE = 1024  # largest side at which seams are blended, in pixels, so that large holes need no more memory
 EROSIONS = 3  # how often OpenCV's seamlessClone shrinks the mask
+NEARLY = 64  # of 255: as far from black and white as JPEG leaves the pixels of a mask
 EXACT = 60.0  # dB for a hole that is filled without visible error
 MEANT = 5000  # most training images for the mean that `rivals` fill in
 
@@ -73,18 +74,34 @@ def hole_of(mask: Path, image: Image.Image, path: Path) -> Image.Image:
     if shown.size != image.size:
         sizes = [f"{width} x {height}" for width, height in (shown.size, image.size)]
         raise GanfoldError(f"{mask} is {sizes[0]} pixels and {path} is {sizes[1]}: a mask needs the picture's size")
-    pixels = np.asarray(shown.convert("RGBA"))
-    white = (pixels == 255).all(2)
-    black = (pixels[..., :3] == 0).all(2) & (pixels[..., 3] == 255)
+    colours = [np.asarray(band) for band in shown.split()[:3]]
+    white = np.logical_and.reduce([band == 255 for band in colours])
+    black = np.logical_and.reduce([band == 0 for band in colours])
+    top = "white (65,535 in a file of 16 bits)" if "deep" in shown.info else "white (255)"
+    if shown.mode == "RGBA" and (clear := int((np.asarray(shown.getchannel("A")) < 255).sum())):
+        what = f"{clear:,} pixels of {white.size:,} that are transparent: paint the hole white and all else black"
+        raise GanfoldError(f"{mask} has {what}")
+    if max(int(band.max()) for band in colours) == 1:
+        raise GanfoldError(f"{mask} has no value above 1, which is as good as black: make the hole {top}")
     if grey := int((~(white | black)).sum()):
-        raise GanfoldError(
-            f"{mask} has {grey:,} pixels of {white.size:,} that are neither black nor white: make those of the hole "
-            "white and all others black"
-        )
-    if not white.any() or white.all():
-        what = "hides nothing: make the hole white" if not white.any() else "hides all: leave something of the picture"
-        raise GanfoldError(f"{mask} {what}")
+        what = f"{grey:,} pixels of {white.size:,} that are neither black nor white: {_why(colours)}"
+        raise GanfoldError(f"{mask} has {what}")
+    if not white.any():
+        raise GanfoldError(f"{mask} hides nothing: make the hole {top}")
+    if white.all():
+        raise GanfoldError(f"{mask} hides all: leave something of the picture")
     return Image.fromarray(white.astype(np.uint8) * 255)
+
+
+def _why(colours: Sequence[np.ndarray]) -> str:
+    """Why a mask has pixels between black and white, as its values show it, and what to do."""
+    values = np.unique(colours[0])
+    if any(np.abs(band.astype(np.int16) - colours[0]).max() > NEARLY for band in colours):
+        return "it has colours; make those of the hole white and all others black"
+    if len(values) <= 3:
+        return f"its values are {', '.join(map(str, values))}; make those of the hole 255 and all others 0"
+    kind = "JPEG leaves them so" if np.minimum(values, 255 - values).max() < NEARLY else "a soft edge has such pixels"
+    return f"{kind}; set all values below 128 to 0 and the others to 255, and save it as PNG"
 
 
 # Where: windows of the image, at the size of the networks.

@@ -10,6 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from ganfold import data
+from ganfold.errors import GanfoldError
+from ganfold.files import read_json
 from ganfold.gans.contract import GAN
 from ganfold.images.files import from_row, to_tensor
 from ganfold.images.pixels import to_bytes, to_float, to_rows
@@ -51,6 +53,28 @@ def enlarged(gan: GAN, image: Image.Image, tile: int = 128) -> Image.Image:
     if image.mode == "RGBA" and large.mode != "RGBA":
         large.putalpha(image.getchannel("A").resize(large.size, Image.Resampling.BICUBIC))
     return large if large.mode == image.mode else large.convert(image.mode)
+
+
+def doubts(run: Run) -> list[str]:
+    """What is known against a run without measuring: sentences."""
+    seen, pretrained = run.state.get("images", 0) / 1000, getattr(run.gan.config, "pretrain_kimg", 0)
+    found = []
+    if 0 < seen <= pretrained:
+        found.append(
+            f"{run.path} never left its pretraining ({seen:,.4g} of {pretrained:,.4g} kimg), so its images are smooth: "
+            "train it on with a larger --kimg for fine detail"
+        )
+    try:
+        content = read_json(run.path / "evaluation.json")
+        metrics = [TaskMetric(**metric) for metric in content["task"]]
+        judged = [m for m in metrics if m.name.startswith("PSNR") or m.name == "feature distance"]
+        values = [(m.values[run.record.gan], m.values["bicubic"], m.better == "lower") for m in judged]
+        is_worse = bool(values) and all(own > other if lower else own < other for own, other, lower in values)
+    except (GanfoldError, LookupError, TypeError, AttributeError):  # nobody has evaluated it
+        is_worse = False
+    if is_worse:
+        found.append(f"{run.path} is worse than bicubic enlargement by its last evaluation: train it for longer")
+    return found
 
 
 def measure(

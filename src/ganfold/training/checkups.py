@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cached_property
 from typing import Any
 
@@ -139,7 +140,9 @@ class Checkup:
         classifier = make_pipeline(
             StandardScaler(), PCA(min(64, *plain.shape), random_state=0), LogisticRegression(C=0.1, max_iter=1000)
         )
-        classifier.fit(np.concatenate([plain, changed]), np.repeat([0, 1], len(plain)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of images that are all alike, and of steps that did not suffice
+            classifier.fit(np.concatenate([plain, changed]), np.repeat([0, 1], len(plain)))
         plain, changed = self._plain_and_changed(gan, self._reference_images)
         shares = {"augmented/real": plain, "augmented/real changed": changed}
         return classifier, {name: float(classifier.predict(rows).mean()) for name, rows in shares.items()}

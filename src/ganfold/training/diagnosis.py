@@ -287,8 +287,9 @@ def _improving(log: _Log) -> Diagnosis | None:
     values = [row["KID"] for row in log.checkups]
     if log.state.get("status") != "done" or len(values) < 4:
         return None
-    gain = 1 - min(values[-2:]) / min(values[:-2])
-    if gain < 0.05:
+    best = min(values)
+    gain = 1 - best / min(values[:-2]) if min(values[:-2]) > 0 else 0.0
+    if gain < 0.05 or values[-1] > best + 2 * log.checkups[-1].get("KID/error", 0.0):  # it has got worse since
         return None
     return Diagnosis(
         "unfinished",

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from tensorboardX import SummaryWriter
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from ganfold.files import write_json
+from ganfold.errors import printable
+from ganfold.files import unwritable, write_bytes, write_json
 from ganfold.images import grids
 
 GRID = 64  # samples in a grid
@@ -29,6 +34,42 @@ class _Console(Console):
         self.unread = True
         with suppress(SystemExit):  # rich would end the program here
             super().on_broken_pipe()
+
+
+class _Board:
+    """TensorBoard's file, written at once and by no thread. Where it cannot be written training goes on without it."""
+
+    def __init__(self, folder: Path, step: int, say: Callable[[str], object]) -> None:
+        self._folder, self._say = folder, say
+        self._writer: Any = None
+        self._tried(lambda: self._open(step))
+
+    def add(self, step: int, *summaries: Any) -> None:
+        """Write summaries of tensorboardX."""
+        if self._writer:
+            self._tried(lambda: self._write(*(Event(wall_time=time.time(), step=step, summary=s) for s in summaries)))
+
+    def close(self) -> None:
+        if self._writer:
+            self._tried(self._writer.close)
+
+    def _open(self, step: int) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        name = f".{os.getpid()}.{time.time_ns()}"  # two in one second are two files
+        self._writer = EventsWriter(str(self._folder / "events"), name)
+        self._write(Event(wall_time=time.time(), step=step, session_log=SessionLog(status=SessionLog.START)))
+
+    def _write(self, *events: Any) -> None:
+        for event in events:
+            self._writer.write_event(event)
+        self._writer.flush()
+
+    def _tried(self, write: Callable[[], object]) -> None:
+        try:
+            write()
+        except OSError as error:
+            self._writer = None
+            self._say(f"TensorBoard's files are left out from here on: {unwritable(self._folder, error)}")
 
 
 class Journal:
@@ -49,29 +90,51 @@ class Journal:
             expand=True,
         )
         self._task: TaskID | None = None
-        self._board: Any = None  # TensorBoard's writer
+        self._board: _Board | None = None
+        self._log: BinaryIO | None = None
+        self._told: set[str] = set()  # what is said once
         self.rows: list[dict[str, Any]] = []  # of the log
 
     def open(self, *, log_bytes: int, step: int) -> None:
         """Begin, or go on at a checkpoint. What was logged after it is cut off, since it will come again."""
-        self._log = open(self.out / "log.jsonl", "ab+")  # noqa: SIM115  closed in `close`
         self.rewind(log_bytes, step)
         self._task = self._progress.add_task("", total=1.0, clock="", speed="")
         self._progress.start()
 
     def rewind(self, log_bytes: int, step: int) -> None:
-        """Forget what was logged after a checkpoint."""
-        self._log.truncate(log_bytes)
-        self._log.seek(0)
-        self.rows = [json.loads(line) for line in self._log.read().splitlines()]
-        if self._board:
-            self._board.close()
-        self._board = SummaryWriter(str(self.out / "tensorboard"), purge_step=step)
+        """Forget what was logged after a checkpoint, and what is damaged.
 
-    @property
-    def log_bytes(self) -> int:
-        """The length of the log, for the checkpoint."""
+        Args:
+            log_bytes: the length that the log had then.
+            step: of the checkpoint.
+        """
+        self._close()
+        path = self.out / "log.jsonl"
+        content = path.read_bytes() if path.exists() else b""
+        kept, self.rows, damaged = _whole_rows(content, log_bytes, step)
+        if damaged:
+            self._once(f"{path} is damaged: {damaged} of its lines {'is' if damaged == 1 else 'are'} left out.")
+        elif len(kept) < log_bytes:
+            last = self.rows[-1]["kimg"] if self.rows else 0
+            self._once(f"The log {path} ends before the checkpoint: its rows after {last:g} kimg are lost.")
+        if not content.startswith(kept):
+            write_bytes(path, kept)
+        self._log = open(path, "ab")  # noqa: SIM115  closed in `close`
+        self._log.truncate(len(kept))
+        self._log.seek(len(kept))
+        self._board = _Board(self.out / "tensorboard", step, self.say)
+
+    def sync(self) -> int:
+        """Bring the log to the disk. Gives its length, for the checkpoint."""
+        assert self._log
+        self._log.flush()
+        os.fsync(self._log.fileno())
         return self._log.tell()
+
+    def _once(self, sentence: str) -> None:
+        if sentence not in self._told:
+            self._told.add(sentence)
+            self.say(sentence)
 
     @property
     def unread(self) -> bool:
@@ -80,7 +143,8 @@ class Journal:
 
     def say(self, sentence: str) -> None:
         """One line on the console, above the bar."""
-        self._progress.console.print(sentence, markup=False)
+        lines = map(printable, sentence.split("\n"))
+        self._progress.console.print("\n".join(lines), markup=False)
 
     def tick(self, share: float, kimg: float, images_per_second: float) -> None:
         """Move the bar."""
@@ -104,19 +168,24 @@ class Journal:
         self.say(f"{row['kimg']:9,.1f} kimg  KID {row['KID']:.3f} ± {row['KID/error']:.3f} ({where})  {figures}")
 
     def _write(self, row: dict[str, Any]) -> None:
+        assert self._log
+        assert self._board
         self.rows.append(row)
-        self._log.write((json.dumps(row) + "\n").encode())
-        self._log.flush()
-        for name, value in row.items():
-            if name not in ("step", "kimg"):
-                self._board.add_scalar(name, value, row["step"])
+        try:
+            self._log.write((json.dumps(row) + "\n").encode())
+            self._log.flush()
+        except OSError as error:
+            raise unwritable(self.out / "log.jsonl", error) from error
+        scalars = [summary.scalar(name, value) for name, value in row.items() if name not in ("step", "kimg")]
+        self._board.add(row["step"], *scalars)
 
     def grid(self, samples: np.ndarray, kimg: float, step: int, columns: int | None = None) -> None:
         """Write the grid of the fixed latents to `samples/<kimg>.png` and TensorBoard."""
         image = grids.grid(samples, columns, scale=grids.enlargement(samples))
         grids.save_png(image, self.out / "samples" / f"{kimg:010.3f}.png", {"kimg": f"{kimg:g}"})
         pixels = np.asarray(image)
-        self._board.add_image("samples", pixels, step, dataformats="HWC" if pixels.ndim == 3 else "HW")
+        assert self._board
+        self._board.add(step, summary.image("samples", pixels, dataformats="HWC" if pixels.ndim == 3 else "HW"))
 
     def state(self, content: dict[str, Any]) -> None:
         """Write `state.json`: how far the run is, and how it ended."""
@@ -130,11 +199,41 @@ class Journal:
 
     def close(self) -> None:
         self._progress.stop()
-        if self._task is not None:
-            self._log.flush()
-            os.fsync(self._log.fileno())
-            self._log.close()
+        self._close()
+
+    def _close(self) -> None:
+        if self._log:
+            with suppress(OSError):  # a disk that is full has already had its sentence
+                self.sync()
+            with suppress(OSError):
+                self._log.close()
+        if self._board:
             self._board.close()
+        self._log = self._board = None
+
+
+def _whole_rows(content: bytes, log_bytes: int, step: int) -> tuple[bytes, list[dict[str, Any]], int]:
+    """The lines of a log up to a step, the rows in them, and how many lines before `log_bytes` are damaged."""
+    lines, rows, damaged, place = [], [], 0, 0
+    for line in content.splitlines(keepends=True):
+        row, is_cut = _row(line), place + len(line) == len(content) and not line.endswith(b"\n")
+        damaged += row is None and not is_cut and place < log_bytes
+        if row and row["step"] <= step:
+            lines.append(line)
+            rows.append(row)
+        place += len(line)
+    return b"".join(lines), rows, damaged
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    """The row of a line of the log; None if the line is damaged."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not line.endswith(b"\n") or not isinstance(row, dict) or not {"step", "kimg"} <= row.keys():
+        return None
+    return row if all(isinstance(value, int | float) for value in row.values()) else None
 
 
 def real_grid(images: np.ndarray, out: Path) -> None:

@@ -7,7 +7,7 @@ import shlex
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -184,13 +184,20 @@ class Loop:
 
     def _load(self, path: Path) -> int:
         tensors, state = checkpoint.load(path)
-        self.trainer.load(tensors, state)
+        self.trainer.load(tensors, state, path)
         self.spent, self.checkups, self.best = state["seconds"], state.get("checkups", 0), state.get("best")
         self.checkups = min(self.checkups, math.floor(self._passed()))  # a larger budget has more
         self.rescues = state.get("rescues", [])
         self.trainer.slow_down(0.5 ** len(self.rescues))
         log_bytes: int = state["log_bytes"]
         return log_bytes
+
+    def _load_first(self, paths: list[Path]) -> int:
+        """Load the first of these checkpoints that is there and whole."""
+        for path in paths[:-1]:
+            with suppress(GanfoldError):
+                return self._load(path)
+        return self._load(paths[-1])
 
     def _announce(self, images: ImageSet, resumed: bool) -> None:
         trainer, settings = self.trainer, self.settings
@@ -260,7 +267,7 @@ class Loop:
     def _content(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The content of a checkpoint: tensors, and counters."""
         tensors, state = self.trainer.state()
-        state |= {"seconds": self.minutes * 60, "log_bytes": self.journal.log_bytes}
+        state |= {"seconds": self.minutes * 60, "log_bytes": self.journal.sync()}
         return tensors, state | {"checkups": self.checkups, "best": self.best, "rescues": self.rescues}
 
     def _state(self, status: str, why: str) -> dict[str, Any]:
@@ -361,9 +368,8 @@ class Loop:
             )
         # The newest checkpoint may already be bad. Each further rescue goes back one more.
         spent = self.minutes * 60
-        log_bytes = self._load(
-            checkpoints[max(0, len(checkpoints) - 1 - len(rescues))] if final else folder / checkpoint.BEST
-        )
+        good = checkpoints[: max(1, len(checkpoints) - len(rescues))]
+        log_bytes = self._load_first(good[::-1] if final else [folder / checkpoint.BEST, *checkpoints[::-1]])
         self.spent, self.begun = spent, self.clock()  # a rescue gives no time back
         self.rescues = [*rescues, {"at": at, "to": trainer.images / 1000, "why": why}]
         trainer.slow_down(0.5 ** len(self.rescues))

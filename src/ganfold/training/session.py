@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from ganfold import data as ganfold_data
 from ganfold import device as devices
 from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError
-from ganfold.files import unwritable, write_json
+from ganfold.files import is_leftover, locked, unwritable, write_json
 from ganfold.gans.contract import GAN
 from ganfold.interface.result import version
 from ganfold.interface.settings import FREE_TO_CHANGE
@@ -31,6 +31,7 @@ from ganfold.training.ranks import Ranks
 from ganfold.training.request import Request, changed
 from ganfold.training.trainer import make_trainer
 
+DOING = "a training"  # what is said to a second one in the same folder
 OWN_FILES = (
     "state.json",
     "data.json",
@@ -38,6 +39,10 @@ OWN_FILES = (
     "contact.png",
     "progress.webp",
     "report.html",
+    "evaluation.json",
+    "copies.json",
+    "copies.png",
+    "probe.json",
     "samples",
     "checkpoints",
     "tensorboard",
@@ -74,16 +79,28 @@ def train_request(
         journal.say(line)
     try:
         before = earlier_run(request, restart)
-        if before and (done := _spent(request)):
+        done = _spent(request) if before else ""
+        if before and ranks.first:
+            _note_origin(before, request)
+        if before and done:
+            if ranks.first:
+                _check_images(before, request, device, progress)
             journal.say(done)
         else:
+            if ranks.first and (request.out / NAME).exists():
+                with locked(request.out, DOING):  # a call that comes second hears so before it prepares images
+                    pass
             images = _images(request, ranks, progress)
+            for line in images.findings.troubles("in data.json"):
+                journal.say(line)
             record = _record(request, images, device, before)
-            _train(record, request, images, device, ranks, journal, restart, clock)
+            _train(record, request, images, device, ranks, journal, restart, clock, before)
     finally:
         journal.close()
         ranks.close()
-    return Run(request.out, gan=request.gan_class)
+    run = Run(request.out, gan=request.gan_class)
+    run.was_done = bool(done)
+    return run
 
 
 def as_before(
@@ -107,8 +124,15 @@ def refuse_folder(out: Path) -> None:
     """
     if (out / NAME).exists():
         return
-    if out.is_file() or (out.is_dir() and any(p.suffix != ".tmp" for p in out.iterdir())):
+    if out.is_file() or (out.is_dir() and not all(map(_is_unbegun, out.iterdir()))):
         raise GanfoldError(f"{out} exists and is not a run: give --out a new or empty folder")
+
+
+def _is_unbegun(path: Path) -> bool:
+    """Whether a training that was killed before it wrote its record may have left this."""
+    if path.name in ("samples", "checkpoints") and path.is_dir() and not path.is_symlink():
+        return all(map(is_leftover, path.iterdir()))
+    return is_leftover(path)
 
 
 def earlier_run(request: Request, restart: bool) -> RunRecord | None:
@@ -135,6 +159,12 @@ def earlier_run(request: Request, restart: bool) -> RunRecord | None:
     return before
 
 
+def _note_origin(before: RunRecord, request: Request) -> None:
+    """Say where the file of a GAN from outside has changed."""
+    if before.origin and request.origin and before.origin.sha256 != request.origin.sha256:
+        before.gan_class(request.gan_class)
+
+
 def _device_and_ranks(request: Request) -> tuple[torch.device, Ranks]:
     device = devices.choose(request.settings.device)
     ranks = Ranks(device.type)
@@ -157,11 +187,29 @@ def _images(request: Request, ranks: Ranks, progress: bool) -> ImageSet:
     """The prepared images; one rank prepares them, the others find them in the cache."""
     for turn in (True, False):
         if ranks.first == turn:
-            images = prepare(
-                request.gan_class, request.config, request.settings, request.data, progress and ranks.first
-            )
+            images = _prepared(request, progress and ranks.first)
         ranks.wait()
     return images
+
+
+def _prepared(request: Request, progress: bool) -> ImageSet:
+    return prepare(request.gan_class, request.config, request.settings, request.data, progress)
+
+
+def _check_images(before: RunRecord, request: Request, device: torch.device, progress: bool) -> None:
+    """See that a run that is done was trained on the images of the request. Its own may be gone by now.
+
+    Raises:
+        GanfoldError: these are others.
+    """
+    source = before.sources(request.gan_class)[0]
+    try:
+        images = _prepared(request, progress)
+    except GanfoldError:
+        if Path(source).absolute() != Path(request.data).absolute():
+            raise
+        return
+    _record(request, images, device, before)
 
 
 def _record(request: Request, images: ImageSet, device: torch.device, before: RunRecord | None) -> RunRecord:
@@ -198,21 +246,25 @@ def _train(
     journal: Journal,
     restart: bool,
     clock: Callable[[], float],
+    before: RunRecord | None,
 ) -> None:
     out = request.out
     with _one_sentence(out):
         trainer = make_trainer(record, request.gan_class, images, device, ranks)
-        if ranks.first:  # only now: what cannot be trained leaves no folder behind, and deletes no run
-            if restart:
-                _delete_run(out)
-            _write_record(out, record, images)
-        ranks.wait()
-        Loop(trainer, journal, out, record, ranks, clock).run(images)
+        # Only now: what cannot be trained leaves no folder behind, and deletes no run.
+        with locked(out, DOING) if ranks.first else nullcontext():
+            if ranks.first:
+                if not restart and earlier_run(request, restart) != before:
+                    raise GanfoldError(f"another training has just written {out}: give the same command again")
+                if restart:
+                    _delete_run(out)
+                _write_record(out, record, images)
+            ranks.wait()
+            Loop(trainer, journal, out, record, ranks, clock).run(images)
 
 
 def _write_record(out: Path, record: RunRecord, images: ImageSet) -> None:
-    (out / "samples").mkdir(parents=True, exist_ok=True)
-    record.write(out)
+    record.write(out)  # first, since it makes the folder a run: a training that is killed after it goes on
     write_json(out / "data.json", images.findings.to_dict())
     if not (out / "contact.png").exists():  # a run that goes on has the same images, and these pictures of them
         ganfold_data.contact_sheet(images, out / "contact.png")

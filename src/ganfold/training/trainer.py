@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Adam, Optimizer, RMSprop
 
 from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError
 from ganfold.gans.contract import GAN, NOTHING, Batch, Condition, Phase, Terms
-from ganfold.runs.checkpoint import restore
+from ganfold.runs.checkpoint import misfit, restore, wrong_counter, wrong_tensor
 from ganfold.runs.record import RunRecord
 from ganfold.runs.run import build
 from ganfold.training.average import Average
@@ -230,16 +233,24 @@ class Trainer:
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that a trainer needs to continue, as tensors and JSON."""
         sums, meter = self.meter.state()
-        tensors = {f"gan.{name}": value for name, value in self.gan.state_dict().items()}
-        for name, average in self.averages.items():
-            tensors |= {f"average.{name}.{key}": value for key, value in average.network.state_dict().items()}
+        tensors = self._networks()
         for name, number, key, value in self._moments():
             tensors[f"optimizer.{name}.{number}.{key}"] = value
         tensors |= {f"meter.{group}": value for group, value in sums.items()}
         return tensors, {"steps": self.steps, "draws": self.draws, "parts": self.parts, "meter": meter}
 
-    def load(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        """Continue from another trainer's `state`."""
+    def load(self, tensors: dict[str, Tensor], state: dict[str, Any], whose: str | Path = "this checkpoint") -> None:
+        """Continue from another trainer's `state`.
+
+        Args:
+            tensors, state: from there.
+            whose: names their file in the error.
+
+        Raises:
+            GanfoldError: something is missing, not known, or of another shape or type. Nothing has been loaded then.
+        """
+        if wrong := self._misfit(tensors, state):
+            raise misfit(whose, wrong)
         restore(self.gan, _below("gan.", tensors))
         for name, average in self.averages.items():
             restore(average.network, _below(f"average.{name}.", tensors))
@@ -257,6 +268,29 @@ class Trainer:
                         loaded[key] = torch.empty_like(weight).copy_(value)
         self.meter.load(_below("meter.", tensors), state["meter"], self.device)
         self.steps, self.draws, self.parts = state["steps"], state["draws"], state.get("parts", 1)
+
+    def _misfit(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> str:
+        """What is wrong with another trainer's `state` for this one; "" if nothing is."""
+        if wrong := wrong_counter(state):
+            return wrong
+        if state.get("parts", 1) > self.batches.size:
+            return f"parts in its state is {state['parts']}, with a batch of {self.batches.size}"
+        expected = self._networks()
+        for name, optimizer in self.gan.optimizers.items():
+            found = _below(f"optimizer.{name}.", tensors)
+            if wrong := _wrong_moment(optimizer, self._owned[name], found):
+                return f"in the optimizer {name} {wrong}"
+            expected |= {f"optimizer.{name}.{key}": value for key, value in found.items()}
+        for group, names in state["meter"]["names"].items():
+            expected[f"meter.{group}"] = torch.empty(len(names), dtype=torch.float32)
+        return wrong_tensor(tensors, expected)
+
+    def _networks(self) -> dict[str, Tensor]:
+        """The weights and buffers of the networks and of their averages."""
+        tensors = {f"gan.{name}": value for name, value in self.gan.state_dict().items()}
+        for name, average in self.averages.items():
+            tensors |= {f"average.{name}.{key}": value for key, value in average.network.state_dict().items()}
+        return tensors
 
     def _moments(self) -> Iterator[tuple[str, int, str, Tensor]]:
         """The tensors of each optimizer, with its name and the number of the weight that they belong to."""
@@ -310,8 +344,55 @@ def _constant(fields: Terms) -> Terms:
     return {name: value.detach() for name, value in fields.items()}
 
 
-def _weights(optimizer: torch.optim.Optimizer) -> Sequence[nn.Parameter]:
+def _weights(optimizer: Optimizer) -> Sequence[nn.Parameter]:
     return [weight for group in optimizer.param_groups for weight in group["params"]]
+
+
+def _wrong_moment(optimizer: Optimizer, weights: Sequence[Tensor], moments: dict[str, Tensor]) -> str:
+    """The first of an optimizer's loaded moments, "<number of the weight>.<name>", that it must not get; "" if none.
+
+    A fused step does not look: it reads and writes each moment to the length of its weight. PyTorch's other optimizers
+    also have moments of one number, or shorter in some dimensions.
+    """
+    kinds, fused = _kinds(optimizer), any(group.get("fused") for group in optimizer.param_groups)
+    known = {str(place) for place in range(len(weights))}
+    own: dict[str, set[str]] = {}
+    for key, value in moments.items():
+        number, _, kind = key.partition(".")
+        if number not in known:
+            return f"{key!r} belongs to none of its {len(known)} weights"
+        weight = weights[int(number)]
+        own.setdefault(number, set()).add(kind)
+        wanted = () if kind == "step" else tuple(weight.shape)
+        if tuple(value.shape) != wanted and (kinds or fused or not _is_within(value, weight)):
+            return f"{key!r} has the shape {tuple(value.shape)} and not {wanted}"
+        types = (torch.float32, torch.get_default_dtype()) if kind == "step" else (weight.dtype,)
+        if value.dtype not in types:
+            return f"{key!r} has the type {value.dtype} and not {types[0]}"
+        if kind == "step" and not 0 <= float(value) < math.inf:
+            return f"{key!r} is {float(value)}"
+    for number, names in own.items():
+        if kinds and (differing := sorted(names ^ kinds)):
+            return f"{number + '.' + differing[0]!r} {'belongs to nothing' if differing[0] in names else 'is missing'}"
+    return ""
+
+
+def _kinds(optimizer: Optimizer) -> set[str]:
+    """The moments that each weight has in PyTorch's Adam or RMSprop; empty for any other optimizer."""
+    options = optimizer.defaults
+    if isinstance(optimizer, Adam):
+        return {"step", "exp_avg", "exp_avg_sq"} | ({"max_exp_avg_sq"} if options["amsgrad"] else set())
+    if isinstance(optimizer, RMSprop):
+        more = {"momentum_buffer": options["momentum"], "grad_avg": options["centered"]}
+        return {"step", "square_avg"} | {name for name, is_on in more.items() if is_on}
+    return set()
+
+
+def _is_within(moment: Tensor, weight: Tensor) -> bool:
+    """Whether a moment has one number, or in each dimension as many as its weight or one (Adafactor)."""
+    return moment.dim() == 0 or (
+        moment.dim() == weight.dim() and all(n in (1, of) for n, of in zip(moment.shape, weight.shape, strict=True))
+    )
 
 
 def _total(terms: Terms) -> Tensor:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ganfold.errors import GanfoldError
-from ganfold.files import read_json, write_json
+from ganfold.files import damaged, locked, read_object, write_json
 from ganfold.interface.options import Many, Positional, PythonOnly, open_verb
 
 if TYPE_CHECKING:
@@ -69,23 +69,34 @@ def augment(options: Options) -> Augmentation:
     run = _open_run(options)
     images = augmentation.load_originals(options.data, run, options.resolution, options.progress)
     requested = _requested(options, images, run)
-    claim(out, work / "asked.json", requested, lambda path: path == work)
-    if path.exists():
-        say(f"{out} is done: for another seed or ratio give another --out.")
-        return augmentation.Augmentation.from_dict(read_json(path))
-    room = augmentation.Room.of(images, options.ratio, options.factor)
-    room.check(options.yes)
-    parts = augmentation.divide(images, run, options.group, seed)
-    write_json(work / "asked.json", requested)
+    with locked(out, "an augmentation"):
+        claim(out, work / "asked.json", requested, own=(augmentation.WORK,))
+        if path.exists():
+            say(f"{out} is done: for another seed or ratio give another --out.")
+            return _read(path)
+        room = augmentation.Room.of(images, options.ratio, options.factor)
+        room.check(options.yes)
+        parts = augmentation.divide(images, run, options.group, seed)
+        write_json(work / "asked.json", requested)
 
-    run = run or _train(options, images, parts, work / "generator", say)
-    pool = augmentation.make_pool(run, room, parts[0], seed, say)
-    decision = augmentation.decide_ratio(_gate(options, room, parts, pool), options.ratio, work / "gate", say)
-    added = pool.first(room.additions(decision.ratio))
-    augmentation.write_set(out, options.format, images, run.path, seed, pool, added)
-    result = augmentation.conclude(room, parts, run, pool, decision, added, seed)
-    write_json(path, result.to_dict())  # last, because it says that everything else is there
-    return result
+        run = run or _train(options, images, parts, work / "generator", say)
+        pool = augmentation.make_pool(run, room, parts[0], seed, say)
+        decision = augmentation.decide_ratio(_gate(options, room, parts, pool), options.ratio, work / "gate", say)
+        added = pool.first(room.additions(decision.ratio))
+        augmentation.write_set(out, options.format, images, run.path, seed, pool, added)
+        result = augmentation.conclude(room, parts, run, pool, decision, added, seed)
+        write_json(path, result.to_dict())  # last, because it says that everything else is there
+        return result
+
+
+def _read(path: Path) -> Augmentation:
+    """The result of an earlier call."""
+    from ganfold.studies.augmentation import Augmentation
+
+    try:
+        return Augmentation.from_dict(read_object(path))
+    except TypeError as error:
+        raise damaged(path, error, "delete it, and give the same command again") from error
 
 
 def _check(options: Options) -> None:

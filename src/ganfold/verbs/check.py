@@ -23,6 +23,7 @@ class Options:
     cache: Annotated[str | Path | None, PythonOnly] = None  # the folder of prepared images [$GANFOLD_CACHE]
     progress: Annotated[bool, PythonOnly] = True  # show a bar while images are prepared
     contact_sheet: str | Path | None = None  # a PNG to write that shows some of the images
+    out: str | Path | None = None  # a JSON file to write with all findings: the terminal names some
 
 
 @verb(Options)
@@ -38,6 +39,7 @@ def check(options: Options) -> Findings:
         GanfoldError: there is no such source, it holds no usable image, or an option is out of range.
     """
     from ganfold import data
+    from ganfold.files import write_json
 
     images = data.load(
         options.data,
@@ -50,6 +52,9 @@ def check(options: Options) -> Findings:
     )
     findings = images.findings
     if options.contact_sheet:
-        findings.contact_sheet = Path(options.contact_sheet)
+        findings.contact_sheet = Path(options.contact_sheet).expanduser()
         data.contact_sheet(images, findings.contact_sheet)
+    if options.out:
+        findings.written = Path(options.out).expanduser()
+        write_json(findings.written, findings.to_dict())
     return findings

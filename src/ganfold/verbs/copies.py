@@ -27,6 +27,7 @@ class Options:
     count: Annotated[int, AT_LEAST_ONE] = 1000  # samples of a run, or most generated images to use
     seed: int = 0  # decides which samples, generated images and held-out images are used
     held_out: float | None = None  # share of the reference, 0 to 0.5, that stands for new images [0.1]
+    data: str | Path | None = None  # where the images that a run was trained on are now [where they were]
     checkpoint: Literal["best", "last"] = "best"  # of a run: the one of the lowest KID, or the newest
     gan: str | type[GAN] | None = None  # FILE.py:CLASS, for a run whose GAN is from outside of ganfold
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"  # where to compute
@@ -55,9 +56,11 @@ def copies(options: Options) -> Copies:
     from ganfold.runs.run import Run, as_run
 
     features = extractor(options.features, options.weights, device.choose(options.device))
-    run = as_run(options.images, options.checkpoint, options.gan)
-    if run and (options.reference is not None or options.held_out is not None):
-        raise GanfoldError(f"{run.path} is a run and knows what it held out: leave out --reference and --held-out")
+    run = as_run(options.images, options.checkpoint, options.gan, options.data)
+    if run and options.held_out is not None:
+        raise GanfoldError(f"{run.path} is a run and knows what it held out: leave out --held-out")
+    if run and options.reference is not None:
+        run = as_run(run, options.checkpoint, data=options.reference)  # the same images, at the place they have now
     if run:
         sets = sets_of_run(run, options.count, options.seed, options.progress)
     elif options.reference is None:

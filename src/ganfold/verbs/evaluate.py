@@ -26,6 +26,7 @@ class Options:
     weights: str | Path | None = None  # a file of inception's or dinov2's weights [downloaded]
     count: int | None = None  # images in each set [as many as there are real ones, at most 50,000]
     seed: int = 0  # decides which samples and which real images are used
+    data: str | Path | None = None  # where the images that a run was trained on are now [where they were]
     checkpoint: Literal["best", "last"] = "best"  # of a run: the one of the lowest KID, or the newest
     gan: str | type[GAN] | None = None  # FILE.py:CLASS, for a run whose GAN is from outside of ganfold
     resolution: int | None = None  # pixels a side at which two folders are compared [that of the generated images]
@@ -53,7 +54,7 @@ def evaluate(options: Options) -> Evaluation:
     from ganfold.runs.run import Run, as_run
 
     features = extractor(options.features, options.weights, device.choose(options.device))
-    run = as_run(options.images, options.checkpoint, options.gan)
+    run = as_run(options.images, options.checkpoint, options.gan, options.data)
     if run and options.resolution is not None:
         raise GanfoldError(f"{run.path} is a run and is compared at the size it makes: leave out --resolution")
     if run:

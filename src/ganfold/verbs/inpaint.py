@@ -32,14 +32,18 @@ class Options:
     checkpoint: Literal["best", "last"] = "best"  # the one of the lowest KID, or the newest
     gan: str | type[GAN] | None = None  # FILE.py:CLASS, for a run whose GAN is from outside of ganfold
     force: bool = False  # allow files to be replaced
-    progress: Annotated[bool, PythonOnly] = True  # show a bar for a folder on a terminal, and list what was skipped
+    progress: Annotated[bool, PythonOnly] = True  # show a bar for a folder on a terminal
 
 
 @verb(Options)
 def inpaint(options: Options) -> Written:
     """Paint what a mask hides in an image, or in each image of a folder.
 
-    No pixel outside of the hole changes.
+    No pixel outside of the hole changes, except in a JPEG or AVIF, which changes all pixels a little. Transparency
+    lies on white in a file that cannot hold it. A colour profile goes with the result.
+
+    An image of a folder that cannot be used is named, as is one with such a mask, and the others are painted. The same
+    command goes on where it stopped: it keeps what it has made.
 
     A context encoder paints directly. Any other generator of images is searched for the image that fits best to what
     surrounds the hole.
@@ -50,8 +54,9 @@ def inpaint(options: Options) -> Written:
     Raises:
         GanfoldError: the run cannot inpaint, a mask does not fit or hides nothing or all, or a file would be replaced.
     """
-    from ganfold.images.files import change_images
+    from ganfold.images.files import change_images, images_in, name_of, state_of
     from ganfold.runs.run import Run
+    from ganfold.tasks import identity
     from ganfold.tasks.inpainting import fill, hole_of, is_encoder, painter
 
     run = options.run if isinstance(options.run, Run) else Run(options.run, options.checkpoint, options.gan)
@@ -60,20 +65,36 @@ def inpaint(options: Options) -> Written:
         raise GanfoldError(f"steps and starts must be 1 or more, not {options.steps} and {options.starts}")
     paint = painter(run, options.steps, options.starts, options.seed)
     near = is_encoder(run) if options.window is None else options.window == "near"
-    masks = {path.stem: path for path in mask.iterdir() if path.is_file()} if mask.is_dir() else None
+    masks = images_in(mask)[0] if mask.is_dir() else None
+    search = "" if is_encoder(run) else f"{options.steps} {options.starts} {options.seed}"
+    settings = f"inpaint {identity(run)} {search} {options.blend} {near}"
+
+    def mask_of(path: Path) -> Path:
+        return mask if masks is None else masks.get(name_of(path), mask)
 
     def change(image: Image.Image, path: Path) -> Image.Image:
-        if masks is not None and path.stem not in masks:
+        if mask_of(path).is_dir():
             raise GanfoldError(f"{mask} holds no mask of the name of {path}")
-        hole = hole_of(mask if masks is None else masks[path.stem], image, path)
+        hole = hole_of(mask_of(path), image, path)
         return fill(image, hole, paint, run.gan.shape, near=near, blend=options.blend)
 
     out = options.out or _beside(picture)
-    return Written(change_images(picture, out, change, force=options.force, progress=options.progress))
+    return Written(
+        change_images(
+            picture,
+            out,
+            change,
+            made_by=lambda path: f"{settings} {state_of(mask_of(path))}",
+            force=options.force,
+            progress=options.progress,
+        )
+    )
 
 
 def _beside(picture: Path) -> Path:
     """Where the result is written if nobody says: beside the image, or beside the folder."""
+    if picture.name in ("", ".."):
+        picture = picture.resolve()
     if picture.is_dir():
         return picture.with_name(f"{picture.name}-inpainted")
     return picture.with_name(f"{picture.stem}-inpainted.png")

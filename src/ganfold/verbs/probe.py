@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Options:
     run: Annotated[str | Path | Run, Positional]  # a run folder
-    data: str | Path | None = None  # labelled images [those of the run]
+    data: str | Path | None = None  # labelled images, or where those of the run are now [where they were]
     _: KW_ONLY
     labels: tuple[int, ...] = (10, 50, 100)  # labels of each class to learn from
     draws: int = 3  # how often these labels are drawn

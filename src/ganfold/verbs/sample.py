@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ganfold.errors import GanfoldError
-from ganfold.files import unwritable
+from ganfold.files import is_leftover, locked, unwritable
 from ganfold.interface.options import AT_LEAST_ONE, Positional, verb
 from ganfold.interface.result import Written
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from ganfold.runs.run import Run
 
 BLOCK = 1024  # images in memory at once
+SHARE = 0.5  # of the machine's memory for one grid
+UNKNOWN = 8 * 2**30  # bytes of memory where the system does not say
+OTHERS = (".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif")  # suffixes that no grid is written to
 
 
 @dataclass(frozen=True)
@@ -61,16 +65,18 @@ def sample(options: Options) -> Samples:
         `out`.
 
     Raises:
-        GanfoldError: this is no run, `out` exists, the run takes no such label, text or place, or the disk is full.
-            Nothing is left behind then.
+        GanfoldError: this is no run, `out` exists, the run takes no such label, text or place, the grid is too large
+            for the memory, or the disk is full. Nothing is left behind then.
     """
     from ganfold.runs.conditioning import unknown_words
     from ganfold.runs.run import Run
 
     run = options.run if isinstance(options.run, Run) else Run(options.run, options.checkpoint, options.gan)
     out = Path(options.out)
-    if not options.force and out.exists() and (out.is_file() or any(out.iterdir())):
+    if not options.force and out.exists() and (out.is_file() or not all(map(is_leftover, out.iterdir()))):
         raise GanfoldError(f"{out} exists: give --out another name, or --force to write into it")
+    if out.suffix.lower() in OTHERS and not out.is_dir():
+        raise GanfoldError(f"{out} cannot be written: end --out with .png for one grid, or name a folder for files")
     possible = {"text": options.text, "box": options.box, "keypoints": options.keypoints}
     requested = {name: value for name, value in possible.items() if value is not None}
     note = {name: str(value) for name, value in requested.items()} | {"run": str(run.path), "seed": str(options.seed)}
@@ -89,6 +95,7 @@ def _write_grid(run: Run, out: Path, options: Options, requested: dict[str, Any]
     from ganfold.images import grids
     from ganfold.runs.conditioning import Labelling, class_rows
 
+    _check_memory(run, options.count)
     count, columns = options.count, None
     labelling: str | Labelling | None = options.label
     if run.classes and options.label is None:
@@ -101,33 +108,70 @@ def _write_grid(run: Run, out: Path, options: Options, requested: dict[str, Any]
     grids.save_png(grid, out, note | {"start": str(options.start)})
 
 
+def _check_memory(run: Run, count: int) -> None:
+    """See that the memory holds a grid: its images, the sheet, and each once more while it is made and written."""
+    import torch
+
+    from ganfold import device
+    from ganfold.images import grids
+
+    resolution, channels = run.gan.shape.resolution, run.gan.shape.channels
+    side = resolution * max(1, grids.SIDE // resolution) + grids.GAP
+    each = 2 * channels * (resolution**2 + side**2) * (3 if run.gan.conditioned_on_images else 1)
+    most = int((device.memory(torch.device("cpu")) or UNKNOWN) * SHARE) // each
+    if count > most:
+        raise GanfoldError(
+            f"a grid of {count:,} images needs more memory than there is: give --count {most:,} or less, or a folder "
+            "for --out, which takes any number"
+        )
+
+
 def _write_files(run: Run, out: Path, options: Options, requested: dict[str, Any], note: dict[str, str]) -> None:
     """Each sample in a file of its own. They move into `out` when all are written."""
     from ganfold.images import grids
     from ganfold.images.files import class_folders, from_row
 
-    labels = run.labels(options.count, options.seed, options.start) if options.label is None else None
     folders = class_folders(run.classes)
-    partial = out.with_name(f".{out.name}.partial")
+    place = out.resolve()
+    partial = place.parent / f".{place.name}.partial"
+    content = partial / "content"
     try:
-        partial.mkdir(parents=True, exist_ok=True)
-        for number, image in _images(run, options, requested):
-            folder = "" if labels is None else folders[labels[number - options.start]]
-            (partial / folder).mkdir(exist_ok=True)
-            grids.save_png(from_row(image), partial / folder / f"{number:06d}.png", note | {"number": str(number)})
-        for path in partial.rglob("*.png"):
-            place = out / path.relative_to(partial)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(place)
+        with locked(partial, "sampling"):
+            shutil.rmtree(content, ignore_errors=True)  # of a command that was killed: its images may be others
+            try:
+                content.mkdir(parents=True)
+                for number, image, label in _images(run, options, requested):
+                    folder = content if label is None else content / folders[label]
+                    folder.mkdir(exist_ok=True)
+                    grids.save_png(from_row(image), folder / f"{number:06d}.png", note | {"number": str(number)})
+                _move(content, place)
+            finally:
+                shutil.rmtree(content, ignore_errors=True)
+        with suppress(OSError):  # it is there if a command was killed before
+            partial.rmdir()
     except OSError as error:
         raise unwritable(out, error) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
-def _images(run: Run, options: Options, requested: dict[str, Any]) -> Iterator[tuple[int, np.ndarray]]:
-    """The samples, uint8 (H, W, C), with their numbers."""
+def _move(content: Path, out: Path) -> None:
+    """Move files into `out`: all at once, unless it holds something."""
+    with suppress(OSError):
+        out.rmdir()  # of an empty folder alone
+    if not out.exists():
+        content.rename(out)
+        return
+    for path in content.rglob("*.png"):
+        target = out / path.relative_to(content)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+
+
+def _images(run: Run, options: Options, requested: dict[str, Any]) -> Iterator[tuple[int, np.ndarray, int | None]]:
+    """The number of each sample, its pixels, uint8 (H, W, C), and its class, unless one is requested for all."""
     end = options.start + options.count
     for begin in range(options.start, end, BLOCK):
-        images = run.sample(min(BLOCK, end - begin), options.seed, begin, options.label, **requested)
-        yield from enumerate(images, begin)
+        count = min(BLOCK, end - begin)
+        images = run.sample(count, options.seed, begin, options.label, **requested)
+        labels = run.labels(count, options.seed, begin) if options.label is None else None
+        for place, image in enumerate(images):
+            yield begin + place, image, None if labels is None else int(labels[place])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ganfold.errors import GanfoldError
-from ganfold.files import write_json
+from ganfold.files import locked, write_json
 from ganfold.interface.options import Many, Positional, PythonOnly, open_verb
 
 if TYPE_CHECKING:
@@ -82,13 +82,17 @@ def study(options: Options) -> Study:
     images = load_labelled(options.data, resolution=options.resolution, progress=options.progress)
     settings = _settings(options, images.resolution)
     settings.check_classes(images)
-    parts = begin_study(out, settings, images, list(classifiers))
-    if any(own and not hasattr(own(), "predict_proba") for own in classifiers.values()):
-        say("A classifier without predict_proba cannot adjust its logits: for it that baseline is the augmentation's.")
-    best = run_study(out, settings, classifiers, options.jobs, say)
-    result = conclude(out, settings, images, parts, best)
-    write_json(out / "study.json", result.to_dict())
-    write_report(out, result)
+    with locked(out, "a study"):
+        parts = begin_study(out, settings, images, list(classifiers))
+        if any(own and not hasattr(own(), "predict_proba") for own in classifiers.values()):
+            say(
+                "A classifier without predict_proba cannot adjust its logits: for it that baseline is the "
+                "augmentation's."
+            )
+        best = run_study(out, settings, classifiers, options.jobs, say)
+        result = conclude(out, settings, images, parts, best)
+        write_json(out / "study.json", result.to_dict())
+        write_report(out, result)
     return result
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Options:
     run: Annotated[str | Path | Run, Positional]  # the folder of a translation run
     picture: Annotated[str | Path, Positional]  # an image, or a folder of images
-    out: str | Path  # the file to write, or a folder for PNGs of the same names
+    out: str | Path  # the file to write (JPEG changes all pixels a little), or a folder for PNGs of the same names
     _: KW_ONLY
     size: int | None = None  # first resize the shorter side to so many pixels, so that things are as large as trained
     tile: int = 512  # pixels a side taken at once: it bounds the memory; larger images are taken in fading tiles
@@ -30,7 +30,7 @@ class Options:
     checkpoint: Literal["best", "last"] = "best"  # the one of the lowest KID, or the newest
     gan: str | type[GAN] | None = None  # FILE.py:CLASS, for a run whose GAN is from outside of ganfold
     force: bool = False  # allow files to be replaced
-    progress: Annotated[bool, PythonOnly] = True  # show a bar for a folder on a terminal, and list what was skipped
+    progress: Annotated[bool, PythonOnly] = True  # show a bar for a folder on a terminal
 
 
 @verb(Options)
@@ -41,7 +41,10 @@ def translate(options: Options) -> Written:
     its --target. A run with --input takes what that input was. pairs: the first half of a pair. edges: a drawing, black
     lines on white. grey: any image, which is made grey. lowres: a small image, which becomes --scale times larger.
     masked: an image whose transparent pixels are to be filled; the others stay. Otherwise transparency is kept, and the
-    network sees white below it.
+    network sees white below it. A colour profile goes with the result.
+
+    An image of a folder that cannot be used is named, and the others are made. The same command goes on where it
+    stopped: it keeps what it has made.
 
     Returns:
         `out`.
@@ -50,7 +53,7 @@ def translate(options: Options) -> Written:
         GanfoldError: the run is of another kind, an image is too small, or a file would be replaced.
     """
     from ganfold.images.files import change_images
-    from ganfold.tasks import open_run, with_article
+    from ganfold.tasks import identity, open_run, with_article
     from ganfold.tasks.translation import translated
 
     run = open_run(options.run, "translation", "translate", options.checkpoint, options.gan)
@@ -68,4 +71,15 @@ def translate(options: Options) -> Written:
             run, image, path, size=options.size, tile=options.tile, reverse=options.reverse, seed=options.seed
         )
 
-    return Written(change_images(options.picture, options.out, change, force=options.force, progress=options.progress))
+    settings = f"translate {identity(run)} {options.size} {options.tile} {options.reverse} {options.seed}"
+    return Written(
+        change_images(
+            options.picture,
+            options.out,
+            change,
+            made_by=lambda _: settings,
+            scale=run.gan.scale if run.gan.input_kind == "lowres" else 1,
+            force=options.force,
+            progress=options.progress,
+        )
+    )

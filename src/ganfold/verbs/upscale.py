@@ -18,21 +18,34 @@ if TYPE_CHECKING:
 class Options:
     run: Annotated[str | Path | Run, Positional]  # the folder of a super-resolution run
     picture: Annotated[str | Path, Positional]  # an image of 8 pixels a side or more, or a folder of images
-    out: str | Path  # the file to write, or a folder for PNGs of the same names
+    out: str | Path  # the file to write (JPEG changes all pixels a little), or a folder for PNGs of the same names
     _: KW_ONLY
     tile: Annotated[int, AT_LEAST_ONE] = 128  # pixels of the image, a side, taken at once: it bounds the memory
     checkpoint: Literal["best", "last"] = "best"  # the one of the lowest KID, or the newest
     gan: str | type[GAN] | None = None  # FILE.py:CLASS, for a run whose GAN is from outside of ganfold
     force: bool = False  # allow files to be replaced
-    progress: Annotated[bool, PythonOnly] = True  # show a bar for a folder on a terminal, and list what was skipped
+    progress: Annotated[bool, PythonOnly] = True  # show a bar for a folder on a terminal
+
+
+class Upscaled(Written):
+    """The path of the larger images."""
+
+    doubts: tuple[str, ...] = ()  # what is known against the run
+
+    def lines(self) -> list[str]:
+        return [str(self), *(f"Note: {doubt}." for doubt in self.doubts)]
 
 
 @verb(Options)
-def upscale(options: Options) -> Written:
+def upscale(options: Options) -> Upscaled:
     """Make an image, or each image in a folder, as many times larger as the run has learnt.
 
     The image is taken tile by tile, each with as much of its surroundings as the network can reach, so there are no
-    seams. Transparency that the run has no channel for is enlarged bicubically. A grey image stays grey.
+    seams. Transparency that the run has no channel for is enlarged bicubically. A grey image stays grey. A colour
+    profile goes with the result.
+
+    An image of a folder that cannot be used is named, and the others are made. The same command goes on where it
+    stopped: it keeps what it has made.
 
     Returns:
         `out`.
@@ -41,15 +54,21 @@ def upscale(options: Options) -> Written:
         GanfoldError: the run is of another kind, there is no image, an image is too small, or `out` exists.
     """
     from ganfold.images.files import change_images
-    from ganfold.tasks import open_run
-    from ganfold.tasks.super_resolution import enlarged
+    from ganfold.tasks import identity, open_run
+    from ganfold.tasks.super_resolution import doubts, enlarged
 
-    gan = open_run(options.run, "super-resolution", "upscale", options.checkpoint, options.gan).gan
+    run = open_run(options.run, "super-resolution", "upscale", options.checkpoint, options.gan)
+    gan = run.gan
+    settings = f"upscale {identity(run)}"
     written = change_images(
         options.picture,
         options.out,
         lambda image, _: enlarged(gan, image, options.tile),
+        made_by=lambda _: settings,
+        scale=gan.scale,
         force=options.force,
         progress=options.progress,
     )
-    return Written(written)
+    upscaled = Upscaled(written)
+    upscaled.doubts = tuple(doubts(run))
+    return upscaled

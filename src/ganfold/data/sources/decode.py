@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 Fit = Literal["crop", "pad", "stretch"]
 Raw = Path | BinaryIO | np.ndarray
 """The file of an encoded image, by its path or opened; or pixels, uint8 (H, W) or (H, W, C)."""
 
+MARK, SHEET = "ganfold", "sheet"  # the text in a PNG that shows many images: it is never data
 SMALLEST = 8  # px on the shorter side: a smaller image shows nothing to learn
 
 # All formats that users keep images in, except those that start another program (EPS runs Ghostscript).
@@ -66,6 +67,8 @@ def look(raw: Raw) -> tuple[int, int, Traits]:
     """
     with _opened(raw) as image:
         width, height = image.size
+        if _is_sheet(image):
+            raise Unusable("left out: a sheet of many images, written by ganfold")
         if min(width, height) < SMALLEST:
             raise Unusable(f"too small: {width} x {height} px, under {SMALLEST} on the shorter side")
         return width, height, _grey(image) | _frames(image)
@@ -94,6 +97,26 @@ def convert(raw: Raw, shape: TargetShape) -> tuple[np.ndarray, bytes, Traits]:
             raise _fault(error) from error
 
 
+def upright(raw: Raw) -> Image.Image:
+    """The whole image as `convert` reads it: upright, with 8 bits a value; L, RGB, LA or RGBA.
+
+    Raises:
+        Unusable: it is truncated, damaged or unreadable.
+    """
+    with _opened(raw) as image:
+        try:
+            image.load()
+            return _plain(image)[0]
+        except Exception as error:
+            raise _fault(error) from error
+
+
+def _is_sheet(image: Image.Image) -> bool:
+    """Whether texts in the PNG say that it is a contact sheet, or a grid of a run's samples."""
+    text = image.info
+    return text.get(MARK) == SHEET or "kimg" in text or {"run", "seed", "start"} <= text.keys()
+
+
 @contextmanager
 def _opened(raw: Raw) -> Iterator[Image.Image]:
     if isinstance(raw, np.ndarray):
@@ -120,10 +143,31 @@ def _identified(file: BinaryIO) -> Image.Image:
             raise Unusable("truncated") from error  # Pillow reports a cut WebP as unidentified
         if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"hevc", b"mif1"):
             raise Unusable("unreadable: HEIC; convert it to JPEG or PNG") from error
+        if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") and (kind := _tiff_kind(file)):
+            raise Unusable(f"unreadable: a TIFF of {kind}, which Pillow does not open; save it as 8-bit RGB") from error
         known = start.startswith(_SIGNATURES) or start[4:8] == b"ftyp"
         if isinstance(error, UnidentifiedImageError) and not known:
             raise Unusable("not an image") from error
         raise _fault(error) from error
+
+
+def _tiff_kind(file: BinaryIO) -> str:
+    """The bands and types of a whole TIFF, in words; "" where its header is damaged."""
+    try:
+        file.seek(0)
+        header = file.read(16)
+        tags = TiffImagePlugin.ImageFileDirectory_v2(
+            header if header[2:3] == b"+" or header[3:4] == b"+" else header[:8]
+        )
+        file.seek(tags.next)
+        tags.load(file)
+        bits, kind = tags[258], {3: " float"}.get(tags.get(339, (1,))[0], "")
+        bands = tags.get(277, 1)
+        if not (tags[256] and tags[257] and len(bits) in (1, bands)):
+            return ""
+    except Exception:  # tags of a damaged file raise nearly anything
+        return ""
+    return f"{bands} band{'s' * (bands != 1)} of {bits[0]}-bit{kind} values"
 
 
 @cache
@@ -203,8 +247,11 @@ def _plain(image: Image.Image) -> tuple[Image.Image, Traits]:
 
 def _eight_bits(image: Image.Image) -> tuple[Image.Image, Traits]:
     """Grey of more than 8 bits as 8 bits. The range is that of the type if it is known, or that of the values."""
-    values = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=0, neginf=0)
-    low, high = float(values.min()), float(values.max())
+    pixels = np.asarray(image)
+    at_once = max(1, 2**20 // max(1, image.width))  # rows: a large image would take gigabytes as float64
+    blocks = [pixels[start : start + at_once] for start in range(0, len(pixels), at_once)]
+    low = min(float(_finite(block).min()) for block in blocks)
+    high = max(float(_finite(block).max()) for block in blocks)
     traits = Traits.DEEP
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         low, high = 0.0, 65535.0
@@ -216,7 +263,13 @@ def _eight_bits(image: Image.Image) -> tuple[Image.Image, Traits]:
         low, high = 0.0, 65535.0
     else:
         traits |= Traits.STRETCHED
-    return Image.fromarray(np.rint((values - low) * (255 / ((high - low) or 1))).astype(np.uint8)), traits
+    scale = 255 / ((high - low) or 1)
+    scaled = [np.rint((_finite(block) - low) * scale).astype(np.uint8) for block in blocks]
+    return Image.fromarray(np.concatenate(scaled)), traits
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    return np.nan_to_num(values.astype(np.float64), posinf=0, neginf=0)
 
 
 def _with_channels(image: Image.Image, channels: int) -> Image.Image:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +15,8 @@ FEW = 500  # images: with fewer a GAN mostly memorises, and none are held out
 IMBALANCE = 10  # the largest class may be this many times the smallest
 NAMED = 20  # files at most that `lines` names; the JSON file names all
 CLASSES = 12  # classes at most that `lines` names
+KINDS = 8  # suffixes of other files at most that `lines` names
+OTHER = "not an image by its suffix"  # why a file is none of the images
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Findings(Result):
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     contact_sheet: Path | None = field(default=None, compare=False)  # the image of some of them, if one was written
+    written: Path | None = field(default=None, compare=False)  # the JSON file of all findings, if one was written
 
     def lines(self) -> list[str]:
         """Plain sentences for a terminal."""
@@ -56,19 +61,25 @@ class Findings(Result):
             more = [f"and {len(counts) - CLASSES:,} more"] if len(counts) > CLASSES else []
             lines.append(f"{len(counts):,} classes: {', '.join(counts[:CLASSES] + more)}.")
         lines += [f"{count:,} {what}." for what, count in self.converted.items()]
-        lines += self.notes
-        lines += _grouped("Skipped", self.skipped) + _grouped("Repaired", self.repaired)
-        lines += [f"Warning: {warning}." for warning in self.warnings]
-        return lines + ([f"A picture of some of them: {self.contact_sheet}"] if self.contact_sheet else [])
+        lines += self.troubles(f"in {self.written}" if self.written else "(--out FILE names all)")
+        lines += [f"A picture of some of them: {self.contact_sheet}"] if self.contact_sheet else []
+        return lines + ([f"All findings: {self.written}"] if self.written else [])
+
+    def troubles(self, rest: str) -> list[str]:
+        """Notes, skipped and repaired files, and warnings; `rest` says where all files are named."""
+        faults = [finding for finding in self.skipped if finding.why != OTHER]
+        lines = [*self.notes, *_grouped("Skipped", faults, rest), *_grouped("Repaired", self.repaired, rest)]
+        lines += _other_files([finding.file for finding in self.skipped if finding.why == OTHER])
+        return lines + [f"Warning: {warning}." for warning in self.warnings]
 
     def image_files(self) -> list[Path]:
         """The contact sheet, if one was written."""
         return [self.contact_sheet] if self.contact_sheet else []
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields but the contact sheet: the content of `data.json`."""
+        """All fields but the files that were written: the content of `data.json`."""
         content = super().to_dict()
-        del content["contact_sheet"]
+        del content["contact_sheet"], content["written"]
         return content
 
     @classmethod
@@ -98,23 +109,41 @@ def counted(count: int, what: str = "image") -> str:
 
 def shown(name: str) -> str:
     """`name` as it can be printed and encoded: control characters and stray bytes as escapes."""
-    return name if name.isprintable() else repr(name)[1:-1]
+    if name.isprintable():
+        return name
+    return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else repr(c)[1:-1] for c in name)
 
 
-def _grouped(what: str, findings: list[Finding]) -> list[str]:
-    """The findings by reason, rare reasons first. Each reason names some files, even beside a very frequent one."""
+def _grouped(what: str, findings: list[Finding], rest: str) -> list[str]:
+    """The findings by reason, rare reasons first. Each reason names some files, even beside a very frequent one.
+
+    Args:
+        what: the title.
+        findings: what to name.
+        rest: where those are that are not named.
+    """
     groups: dict[str, list[Finding]] = {}
     for finding in findings:
         groups.setdefault(finding.why.partition(":")[0], []).append(finding)
     lines = [f"{what} {len(findings):,}:"] if findings else []
-    return lines + list(_named(sorted(groups.items(), key=lambda item: len(item[1]))))
+    return lines + list(_named(sorted(groups.items(), key=lambda item: len(item[1])), rest))
 
 
-def _named(groups: list[tuple[str, list[Finding]]]) -> Iterator[str]:
+def _named(groups: list[tuple[str, list[Finding]]], rest: str) -> Iterator[str]:
     left = NAMED
     for place, (reason, findings) in enumerate(groups):
         share = max(1, left // (len(groups) - place))  # a group leaves what it does not need to the next
         left -= min(share, len(findings))
         names = [f.file + (f" ({f.why.partition(': ')[2]})" if ": " in f.why else "") for f in findings[:share]]
-        more = f", and {len(findings) - share:,} more in data.json" if len(findings) > share else ""
+        more = f", and {len(findings) - share:,} more {rest}" if len(findings) > share else ""
         yield f"  {reason}: {', '.join(names)}{more}"
+
+
+def _other_files(names: list[str]) -> list[str]:
+    """One line that counts the files which are no images, by their suffixes; a single one is named."""
+    if len(names) < 2:
+        return [f"1 file is {OTHER}: {name}." for name in names]
+    counts = Counter("." + name.rpartition("/")[2].rpartition(".")[2].lower() for name in names).most_common()
+    kinds = [f"{count:,} {suffix}" for suffix, count in counts[:KINDS]]
+    more = [f"and {sum(count for _, count in counts[KINDS:]):,} of other kinds"] if len(counts) > KINDS else []
+    return [f"{len(names):,} files are no images by their suffixes: {', '.join(kinds + more)}."]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ganfold.data.sources.readers import Packed
+from ganfold.data.sources.decode import Unusable
+from ganfold.data.sources.readers import LARGEST, Packed, content_below
 from ganfold.data.sources.source import Listing, Source, classes_from, key_of, states
 from ganfold.errors import GanfoldError
 
@@ -24,7 +26,7 @@ def files(kind: str, paths: list[Path]) -> Source:
     data_files = [str(file.resolve()) for file in paths]
     return Source(
         key_of(kind, path.resolve(), states(paths)),
-        _listing(lambda datasets: _stream(datasets, kind, data_files), str(path)),
+        _listing(lambda datasets: _stream(datasets, kind, data_files), str(path), paths[0].parent),
     )
 
 
@@ -33,15 +35,37 @@ def hub(name: str) -> Source:
 
     The key is made of the name alone: a set in the cache needs no network.
     """
-    return Source(key_of("hub", name), _listing(lambda datasets: _stream(datasets, name, None), name))
+    return Source(key_of("hub", name), _listing(lambda datasets: _stream(datasets, name, None), name, None))
 
 
 def _stream(datasets: Any, name: str, data_files: list[str] | None) -> Any:
+    if name == "webdataset":
+        for path in data_files or ():
+            _refuse_large_members(Path(path))
     parts = datasets.load_dataset(name, data_files=data_files, streaming=True)
     return parts.get("train") or next(iter(parts.values()))
 
 
-def _listing(stream: Callable[[Any], Any], source: str) -> Callable[[Path], Listing]:
+def _refuse_large_members(path: Path) -> None:
+    """See that no member of a tar is too large. `datasets` reads each into memory, and a sparse one takes no space.
+
+    Raises:
+        GanfoldError: one is.
+    """
+    try:
+        with tarfile.open(path) as tar:
+            while member := tar.next():
+                tar.members = []  # type: ignore[attr-defined]  # a million of them take a gigabyte
+                if member.size > LARGEST:
+                    raise GanfoldError(
+                        f"{path} is refused: its member {member.name!r} unpacks to {member.size:,} bytes, "
+                        f"and {LARGEST:,} are the most for one"
+                    )
+    except (tarfile.TarError, EOFError):  # `datasets` says what is wrong
+        pass
+
+
+def _listing(stream: Callable[[Any], Any], source: str, folder: Path | None) -> Callable[[Path], Listing]:
     def listing(scratch: Path) -> Listing:
         try:
             import datasets
@@ -51,7 +75,7 @@ def _listing(stream: Callable[[Any], Any], source: str) -> Callable[[Path], List
             ) from error
         datasets.disable_progress_bars()
         try:
-            return _spool(datasets, stream(datasets), source, scratch)
+            return _spool(datasets, stream(datasets), source, folder, scratch)
         except (GanfoldError, MemoryError):
             raise
         except Exception as error:  # no network, a damaged file, ...
@@ -61,21 +85,32 @@ def _listing(stream: Callable[[Any], Any], source: str) -> Callable[[Path], List
     return listing
 
 
-def _spool(datasets: Any, stream: Any, source: str, scratch: Path) -> Listing:
-    """Write the encoded images end to end into one file of `scratch`, and the other columns as JSON into another."""
-    features = stream.features or stream._resolve_features().features
+def _spool(datasets: Any, stream: Any, source: str, folder: Path | None, scratch: Path) -> Listing:
+    """Write the encoded images end to end into one file of `scratch`, and the other columns as JSON into another.
+
+    A row may name a file below `folder` in place of an image. One that names any other file is left out.
+    """
+    stream = stream if stream.features else stream._resolve_features()
+    features = stream.features
     image = _column(features, IMAGES, datasets.Image)
     if image is None:
         raise GanfoldError(f"{source} has no column of images; its columns are {', '.join(features)}")
     label = _column(features, LABELS, datasets.ClassLabel)
-    stream = stream.cast_column(image, datasets.Image(decode=False))
-    table, places, labels, names = array("q"), array("q"), [], []
+    stream = _undecoded(datasets, stream, image)
+    others = [name for name in features if name not in (image, label) and "decode=" in repr(features[name])]
+    table, places, labels, names, refused = array("q"), array("q"), [], [], []
     with open(scratch / "images.bin", "wb") as images, open(scratch / "rows.bin", "wb") as rows:
         for number, row in enumerate(stream):
             encoded = row.pop(image) or {}
+            for name in others:  # more images, sounds, films
+                row.pop(name)
             content = encoded.get("bytes")
             if content is None:
-                content = Path(encoded["path"]).read_bytes() if encoded.get("path") else b""
+                try:
+                    content = content_below(folder, encoded["path"]) if encoded.get("path") else b""
+                except Unusable as error:
+                    refused.append((f"{image}[{number}]", str(error)))
+                    continue
             table.extend((images.tell(), len(content), len(content), -1, -1))
             images.write(content)
             names.append(f"{image}[{number}]")
@@ -86,11 +121,24 @@ def _spool(datasets: Any, stream: Any, source: str, scratch: Path) -> Listing:
     np.save(scratch / "table.npy", np.frombuffer(table, np.int64).reshape(-1, 5))
     listed = Listing(Packed(scratch / "images.bin", scratch / "table.npy"), names)
     listed.size = (scratch / "images.bin").stat().st_size
+    for name, why in refused:
+        listed.skip(name, why)
     if len(features) > 1 + (label is not None):
         listed.rows = (scratch / "rows.bin", np.frombuffer(places, np.int64).reshape(-1, 2))
     if label:
         _label(listed, labels, getattr(features[label], "names", None))
     return listed
+
+
+def _undecoded(datasets: Any, stream: Any, image: str) -> Any:
+    """The stream with nothing decoded in any column: `datasets` would open whatever file a row names."""
+    stream = stream.cast_column(image, datasets.Image(decode=False))
+    if hasattr(stream, "decode"):
+        return stream.decode(False)
+    for name, feature in stream.features.items():  # datasets before 3.6
+        if hasattr(feature, "decode"):
+            stream = stream.cast_column(name, type(feature)(decode=False))
+    return stream
 
 
 def _label(listing: Listing, values: list[Any], class_names: list[str] | None) -> None:

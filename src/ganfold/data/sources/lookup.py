@@ -5,12 +5,18 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import re
+import stat
 from pathlib import Path
 
 from ganfold.data.sources import arrays, hub, scenes, tree
-from ganfold.data.sources.source import Source, bundled_file, key_of, of_class
+from ganfold.data.sources.findings import shown
+from ganfold.data.sources.source import Source, bundled_file, key_of, noted, of_class
 from ganfold.errors import GanfoldError, did_you_mean
 
+PICKLED = (
+    "{} holds pickled Python objects, which could run code: download the binary version of CIFAR-10 "
+    "(cifar-10-binary.tar.gz), or save the images and labels with numpy.savez"
+)
 GROUP = "ganfold.sources"  # the entry points by which an installed package adds sources
 BUNDLED = {"avatars": "avatars.zip", "digits": "digits.npz", "scenes": ""}  # `scenes` has no file: it is derived
 _SUFFIXES = (  # a hub id never ends like this
@@ -21,7 +27,8 @@ _SUFFIXES = (  # a hub id never ends like this
 def find_source(source: str | Path) -> Source:
     """The source that a path or a name stands for.
 
-    A name goes before a path: "digits" is the bundled set, "./digits" a folder.
+    A name goes before a path: "digits" is the bundled set, "./digits" a folder. Where both are there, a note says
+    which one is read. The folder does not win: a run named like its data would then change what its command means.
 
     Args:
         source: a path; or, as a `str`, a bundled set ("avatars"), one class of it ("avatars/toon-head"), a source of
@@ -31,19 +38,27 @@ def find_source(source: str | Path) -> Source:
     Raises:
         GanfoldError: there is no such source, or it cannot be read.
     """
-    if source == "scenes":
-        return scenes.scenes()
+    if isinstance(source, str) and source in BUNDLED:
+        bundled = _file(bundled_file(BUNDLED[source])) if BUNDLED[source] else scenes.scenes()
+        beside = Path(source).exists()
+        own = f"This is the bundled set {source}, not what lies in {source} here: give ./{source} for that."
+        return noted(bundled, own) if beside else bundled
     if isinstance(source, str) and (from_package := _from_package(source)):
         return from_package
-    path = bundled_file(BUNDLED[source]) if isinstance(source, str) and source in BUNDLED else Path(source).expanduser()
+    path = Path(source)
     try:
-        path.stat()
+        path = path.expanduser()
+        mode = path.stat().st_mode
+    except (RuntimeError, ValueError) as error:  # no such user, or a null byte
+        raise GanfoldError(f"no such file or folder: {shown(str(source))}") from error
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not path.is_symlink():
             return _without_path(str(source), path)
         raise GanfoldError(f"cannot read {source}: {_reason(path, error)}") from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening one may wait for ever
+        raise GanfoldError(f"{source} is a pipe, socket or device: give a file or a folder")
     try:
-        return _folder(path) if path.is_dir() else _file(path)
+        return _folder(path) if stat.S_ISDIR(mode) else _file(path)
     except OSError as error:
         raise GanfoldError(f"cannot read {source}: {error.strerror or error}") from error
 
@@ -98,33 +113,77 @@ def _folder(path: Path) -> Source:
     while len(names := _visible(inner)) == 1 and (inner / names[0]).is_dir() and not (inner / names[0]).is_symlink():
         inner /= names[0]
     # Of a data set in parts, the folder stands for the training part. Other parts can be given by their own paths.
-    if files := _matching(inner, names, arrays.IDX.pattern):
-        return arrays.idx(_training(files)[0])
+    if files := _matching(inner, names, arrays.IDX.pattern) or _nested(inner, names, arrays.IDX.pattern):
+        first = _training(files)[0]
+        return _with_rest(arrays.idx(first), files, [first])
     if files := _matching(inner, names, r"^data_batch_\d+\.bin$"):
-        return arrays.cifar(files)
+        return _with_rest(arrays.cifar(files), files + _matching(inner, names, r"^test_batch\.bin$"), files)
     if files := _matching(inner, names, r"_X\.bin$"):
-        return arrays.stl(_training(files)[0])
+        first = _training(files)[0]
+        return _with_rest(arrays.stl(first), files, [first])
+    if files := _matching(inner, names, r"^data_batch_\d+$|^(train|test|meta)$"):
+        _refuse_pickles(inner, files)
     for kind, suffix in (("parquet", r"\.parquet$"), ("webdataset", r"\.tar$")):
-        files = _matching(inner, names, suffix)
+        place, files = inner, _matching(inner, names, suffix)
         if not files and "data" in names and (inner / "data").is_dir():  # the layout of the hub
-            files = _matching(inner / "data", _visible(inner / "data"), suffix)
-        if files:
-            return hub.files(kind, _training(files))
+            place = inner / "data"
+            files = _matching(place, _visible(place), suffix)
+        if files and not _holds_images(place):  # or the files are leftovers, such as the archive of these images
+            chosen = _training(files)
+            read = hub.files(kind, chosen)
+            read = tree.tarred(chosen[0], read) if kind == "webdataset" and len(chosen) == 1 else read
+            return _with_rest(read, files, chosen)
     del names  # there may be millions
     return tree.folder(path)
 
 
 def _visible(folder: Path) -> list[str]:
-    return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    return sorted(name for name in os.listdir(folder) if not tree.is_hidden(name))
 
 
 def _matching(folder: Path, names: list[str], pattern: str) -> list[Path]:
-    return [folder / name for name in names if re.search(pattern, name)]
+    """The regular files with such a name: a folder or a pipe may have one too."""
+    return [folder / name for name in names if re.search(pattern, name) and (folder / name).is_file()]
+
+
+def _nested(folder: Path, names: list[str], pattern: str) -> list[Path]:
+    """The files that lie in a folder of their own name, as some unpackers leave them."""
+    inside = [folder / name / name for name in names if re.search(pattern, name)]
+    return [path for path in inside if path.is_file()]
 
 
 def _training(files: list[Path]) -> list[Path]:
     """The files of the training part, or all where none says that it is."""
     return [path for path in files if path.name.startswith("train")] or files
+
+
+def _with_rest(source: Source, files: list[Path], chosen: list[Path]) -> Source:
+    """The source, with a note on those files of the data set that it does not read."""
+    rest = [shown(file.name) for file in files if file not in chosen]
+    more = f" and {len(rest) - 3:,} more" if len(rest) > 3 else ""
+    left_out = f"Not read: {', '.join(rest[:3])}{more}; give the path of such a part to use it."
+    return noted(source, left_out) if rest else source
+
+
+def _holds_images(folder: Path) -> bool:
+    """Whether image files, known by their suffix, lie in the folder or below it."""
+    for _, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not tree.is_hidden(name)]
+        if any(Path(name).suffix.lower().lstrip(".") in tree.SUFFIXES - {""} for name in files):
+            return True
+    return False
+
+
+def _refuse_pickles(folder: Path, files: list[Path]) -> None:
+    """Raise a GanfoldError if these are the Python version of CIFAR."""
+    batches = [file for file in files if file.name not in ("train", "test", "meta")]
+    if (batches or len(files) == 3) and _is_pickle(files[0]):
+        raise GanfoldError(PICKLED.format(folder))
+
+
+def _is_pickle(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return re.match(rb"\x80[\x02-\x05]", file.read(2)) is not None
 
 
 def _file(path: Path) -> Source:
@@ -141,13 +200,17 @@ def _file(path: Path) -> Source:
     if suffix == ".parquet" or start.startswith(b"PAR1"):
         return hub.files("parquet", [path])
     if suffix == ".tar":
-        return hub.files("webdataset", [path])
+        return tree.tarred(path, hub.files("webdataset", [path]))
+    if re.search(r"\.(tgz|tar\.\w+)$", path.name, re.IGNORECASE):
+        raise GanfoldError(f"{path} is a packed tar: unpack it first, with tar -xf {path.name}")
     if arrays.IDX.search(path.name) or start[:4] == b"\0\0\x08\x03":
         return arrays.idx(path)
     if path.name.endswith("_X.bin"):
         return arrays.stl(path)
     if re.fullmatch(r"(data|test)_batch(_\d+)?\.bin", path.name):
         return arrays.cifar([path])
+    if _is_pickle(path):
+        raise GanfoldError(PICKLED.format(path))
     raise GanfoldError(
         f"{path} is none of the files that can be read: a folder or zip of images, .npz, .npy, IDX, .parquet, .tar"
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image, ImageOps
 
-from ganfold.data.sources.decode import Raw, Unusable, look
+from ganfold.data.sources.decode import Raw, Unusable, look, upright
 from ganfold.data.sources.readers import Chosen, Reader
 from ganfold.data.sources.source import Listing, Source
 from ganfold.errors import GanfoldError
@@ -25,18 +25,11 @@ class Half:
     left: bool
 
     def read(self, index: int) -> Raw:
-        raw = self.reader.read(index)
-        look(raw)  # raises `Unusable` with the reason
-        raw = self.reader.read(index)  # `look` has used up an open file
-        with Image.open(raw) if not isinstance(raw, np.ndarray) else Image.fromarray(raw) as image:
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode not in ("L", "RGB", "RGBA"):
-                upright = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
-            middle = upright.width // 2
-            half = upright.crop(
-                (0, 0, middle, upright.height) if self.left else (middle, 0, 2 * middle, upright.height)
-            )
-            return np.asarray(half)
+        image = upright(self.reader.read(index))
+        middle = image.width // 2
+        return np.asarray(
+            image.crop((0, 0, middle, image.height) if self.left else (middle, 0, 2 * middle, image.height))
+        )
 
 
 def halves(source: Source, name: str) -> tuple[Source, Source]:
@@ -83,7 +76,11 @@ def _two_folders(listing: Listing, part: int, first: str, second: str) -> Listin
     for place, name in enumerate(listing.names):
         top, _, rest = name.partition("/")
         if top in (first, second):
-            folders[top == second][str(PurePosixPath(rest).with_suffix(""))] = place
+            key = unicodedata.normalize("NFC", str(PurePosixPath(rest).with_suffix("")))
+            if key in folders[top == second]:
+                listing.skip(name, "its partner is taken: another file of that name lies beside it")
+            else:
+                folders[top == second][key] = place
     for own, other, missing in ((0, 1, second), (1, 0, first)):
         for key in sorted(folders[own].keys() - folders[other].keys()):
             listing.skip(str(listing.names[folders[own][key]]), f"no partner: no file of that name in {missing}")

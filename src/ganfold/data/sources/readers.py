@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import stat
 import zlib
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +27,32 @@ class Reader(Protocol):
         Raises:
             Unusable: the image cannot be read; says why.
         """
+
+
+def content_below(folder: Path | None, name: str) -> bytes:
+    """The content of a file that another file names, by a path below `folder` (None: there is no such folder).
+
+    Raises:
+        Unusable: it lies elsewhere, also by a link; it is no regular file, too large, or cannot be read.
+    """
+    shown = ascii(name[:120])
+    relative = Path(name)
+    if folder is None or relative.is_absolute() or ".." in relative.parts:
+        raise Unusable(f"unreadable: it names {shown}, and only files below its own folder are read")
+    try:
+        path = (folder / relative).resolve(strict=True)
+        if not path.is_relative_to(folder.resolve()):
+            raise Unusable(f"unreadable: it names {shown}, a link out of its own folder")
+        state = path.stat()
+        if not stat.S_ISREG(state.st_mode):  # opening a pipe waits for ever
+            raise Unusable(f"unreadable: it names {shown}, which is not a regular file")
+        if state.st_size > LARGEST:
+            raise Unusable(f"unreadable: it names {shown}, a file of {state.st_size:,} bytes")
+        with path.open("rb") as file:
+            return file.read(LARGEST)
+    except (OSError, ValueError, RuntimeError) as error:  # not there, a name with a zero, a loop of links
+        reason = getattr(error, "strerror", None) or error
+        raise Unusable(f"unreadable: it names {shown} ({reason})") from error
 
 
 @dataclass(frozen=True)

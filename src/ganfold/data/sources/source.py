@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import re
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -56,20 +59,47 @@ def bundled_file(name: str) -> Path:
     return Path(__file__).parents[1] / "bundled" / name
 
 
+def noted(source: Source, note: str) -> Source:
+    """The source, with a note in its findings."""
+
+    def listing(scratch: Path) -> Listing:
+        listed = source.list(scratch)
+        listed.notes.insert(0, note)
+        return listed
+
+    return Source(key_of("noted", source.key, note), listing)
+
+
+def class_name(value: Any) -> str:
+    """The name of the class that a label stands for; "" if it stands for none.
+
+    One class may be written in several ways: with spaces around, as 1 and 1.0, or with letters in other forms.
+    """
+    if value is None or value != value:  # NaN, which is how pandas writes nothing
+        return ""
+    text = unicodedata.normalize("NFC", str(value)).strip()
+    return text.partition(".")[0] if re.fullmatch(r"-?[0-9]+\.0+", text) else text
+
+
 def classes_from(values: Sequence[Any]) -> tuple[np.ndarray, tuple[str, ...]]:
     """Labels of any type as int64 (N,) numbers, -1 for None, and the names of the classes in order."""
-    names = sorted_classes({str(value) for value in values if value is not None})
+    called = [class_name(value) for value in values]
+    names = sorted_classes(set(filter(None, called)))
     number = {name: i for i, name in enumerate(names)}
-    return np.array([-1 if v is None else number[str(v)] for v in values], np.int64), names
+    return np.array([number.get(name, -1) for name in called], np.int64), names
 
 
 def sorted_classes(names: Iterable[str]) -> tuple[str, ...]:
-    """Class names in order: by number if all are whole numbers, by letter if not."""
+    """Class names in order: by number if all are numbers, by letter if not."""
     names = list(names)
-    try:
-        return tuple(sorted(names, key=int))
-    except ValueError:
-        return tuple(sorted(names))
+    for kind in (int, float):
+        try:
+            numbers = {name: kind(name) for name in names}
+        except ValueError:
+            continue
+        if kind is int or all(math.isfinite(number) for number in numbers.values()):
+            return tuple(sorted(names, key=numbers.__getitem__))
+    return tuple(sorted(names))
 
 
 def of_class(source: Source, label: str, name: str) -> Source:

@@ -6,17 +6,20 @@ import hashlib
 import os
 import stat
 import struct
+import tarfile
+import unicodedata
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import numpy as np
 
 from ganfold.data.sources.decode import Unusable
-from ganfold.data.sources.findings import Finding, counted, shown
-from ganfold.data.sources.metadata import FILES, read_metadata
+from ganfold.data.sources.findings import OTHER, Finding, counted, shown
+from ganfold.data.sources.metadata import DATASET, FILES, read_dataset, read_metadata
 from ganfold.data.sources.readers import Files, Packed
 from ganfold.data.sources.source import Listing, Source, key_of, sorted_classes, states
 from ganfold.data.sources.strings import write_strings
@@ -30,7 +33,19 @@ SUFFIXES = frozenset(
         *("dds", "xbm", "xpm", "msp", "psd", "ras", "heic", "heif", ""),
     )
 )
+ARCHIVES = frozenset(("zip", "tar", "gz", "tgz", "bz2", "xz", "7z", "rar", "parquet", "npz", "npy"))
+SYSTEM = frozenset(  # what systems and servers put beside images, in lower case
+    (
+        *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "#recycle", "$recycle.bin", "recycler"),
+        *("system volume information", "lost+found", "network trash folder", "temporary items", "icon\r"),
+    )
+)
+WORK = (("config.json", "checkpoints"), ("settings.json", "parts.npz"))  # in the folder of a run, and of a study
 PARTS = frozenset(("train", "training", "test", "testing", "val", "valid", "validation", "dev"))  # never classes
+
+
+Entry = tuple[str, tuple[int, int, int, int, int] | None]
+"""The name of a zip's entry and its row for `Packed`; None for an encrypted one."""
 
 
 def folder(path: Path) -> Source:
@@ -38,8 +53,9 @@ def folder(path: Path) -> Source:
     root = path.resolve()
     names: list[str] = []
     skipped: list[Finding] = []
+    own: list[Finding] = []  # not in the key: a new run in the folder makes no new set of it
     digest, size = hashlib.sha256(), 0
-    for name, state in _walk(root, skipped):
+    for name, state in _walk(root, skipped, own):
         names.append(name)
         digest.update(f"{name}\0{state.st_size} {state.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
         size += state.st_size
@@ -48,24 +64,36 @@ def folder(path: Path) -> Source:
         names.sort()  # by whole name: `read_metadata` looks images up by bisection
         images = _image_names(names, skipped)
         write_strings(scratch / "names", images)
-        listed = Listing(Files(root, scratch / "names"), images, size=size, skipped=skipped)
-        _classify(listed)
-        _add_metadata(listed, names, str(path), lambda name: (root / name).open("rb"), scratch)
+        listed = Listing(Files(root, scratch / "names"), images, size=size, skipped=skipped + own)
+        _describe(listed, names, str(path), lambda name: (root / name).open("rb"), scratch)
         return listed
 
     return Source(key_of("folder", root, digest.hexdigest(), skipped), listing)
 
 
-def _walk(root: Path, skipped: list[Finding]) -> Iterator[tuple[str, os.stat_result]]:
-    """Every regular file below `root` that is not hidden, as (relative name, state). Links are followed."""
+def _walk(root: Path, skipped: list[Finding], own: list[Finding]) -> Iterator[tuple[str, os.stat_result]]:
+    """Every regular file below `root` that is not hidden, as (relative name, state).
+
+    Links are followed. Each folder is read once, whatever links lead to it: the real folders first. The folders of
+    runs and studies are left out, and added to `own`.
+    """
     start = os.stat(root)
     waiting: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ((start.st_dev, start.st_ino),))]
-    while waiting:
-        folder, ancestors = waiting.pop()
+    links: list[tuple[str, tuple[tuple[int, int], ...]]] = []
+    seen: set[tuple[int, int]] = set()
+    while waiting or links:
+        folder, ancestors = waiting.pop() if waiting else links.pop(0)
+        if ancestors[-1] in seen:
+            skipped.append(Finding(shown(folder), "a link to a folder that is read already"))
+            continue
+        seen.add(ancestors[-1])
         try:
             entries = sorted(os.listdir(root / folder))
         except OSError as error:
             skipped.append(Finding(shown(folder or "."), f"unreadable: {error.strerror}"))
+            continue
+        if is_work(entries):
+            own.append(Finding(shown(folder or "."), "left out: the folder of a run or study of ganfold"))
             continue
         for entry in entries:
             if is_hidden(entry):
@@ -85,7 +113,12 @@ def _walk(root: Path, skipped: list[Finding]) -> Iterator[tuple[str, os.stat_res
             elif identity in ancestors:
                 skipped.append(Finding(shown(name), "symlink loop"))
             else:
-                waiting.append((name, (*ancestors, identity)))
+                (links if os.path.islink(path) else waiting).append((name, (*ancestors, identity)))
+
+
+def is_work(entries: Collection[str]) -> bool:
+    """Whether a folder with these entries is one that `train` or `study` wrote: its images are no data."""
+    return any(all(name in entries for name in names) for names in WORK)
 
 
 def _link_fault(path: str, error: OSError) -> str:
@@ -96,7 +129,7 @@ def _link_fault(path: str, error: OSError) -> str:
 
 def is_hidden(part: str) -> bool:
     """Whether a file or folder of this name is left out of images and findings alike."""
-    return part.startswith(".") or part in ("__MACOSX", "Thumbs.db", "desktop.ini")
+    return part.startswith(".") or part.lower() in SYSTEM
 
 
 def _image_names(names: list[str], skipped: list[Finding]) -> list[str]:
@@ -107,9 +140,21 @@ def _image_names(names: list[str], skipped: list[Finding]) -> list[str]:
         suffix = base.rpartition(".")[2].lower() if "." in base else ""
         if suffix in SUFFIXES:
             images.append(name)
+        elif suffix in ARCHIVES:
+            skipped.append(Finding(shown(name), "an archive or array, not read: give its own path to use it"))
         elif base not in FILES:
-            skipped.append(Finding(shown(name), "not an image by its suffix"))
+            skipped.append(Finding(shown(name), OTHER))
     return images
+
+
+def _describe(
+    listing: Listing, names: list[str], source: str, opened: Callable[[str], BinaryIO], scratch: Path
+) -> None:
+    """Take the classes of a listing from its folders, or from StyleGAN's dataset.json; then read its metadata."""
+    dataset = next((name for name in names if name.rpartition("/")[2] == DATASET), None)
+    if dataset is None or not read_dataset(listing, dataset, f"{source.rstrip('/')}/{dataset}", opened(dataset)):
+        _classify(listing)
+    _add_metadata(listing, names, source, opened, scratch)
 
 
 def _classify(listing: Listing) -> None:
@@ -122,17 +167,20 @@ def _classify(listing: Listing) -> None:
             depth += 1
     tops = {_part(name, depth) for name in listing.names}
     if len(tops) > 1 and all(top and top.lower() in PARTS for top in tops):
-        listing.notes.append(
-            f"{', '.join(sorted(filter(None, tops)))} are parts of one set, not classes: all are used."
-        )
+        parts_named = ", ".join(shown(top) for top in sorted(filter(None, tops)))
+        listing.notes.append(f"{parts_named} are parts of one set, not classes: all are used.")
         depth += 1
         tops = {_part(name, depth) for name in listing.names}
     if None in tops and len(tops) > 2:
         outside = sum(_part(name, depth) is None for name in listing.names)
         listing.notes.append(f"{counted(outside)} outside of the sub-folders, so these are not taken as classes.")
     elif None not in tops and len(tops) > 1:
-        listing.classes = sorted_classes(top for top in tops if top)
-        number = {name: i for i, name in enumerate(listing.classes)}
+        spellings: dict[str, str] = {}  # the forms that letters are stored in, and spaces around, part no classes
+        for top in sorted(filter(None, tops)):
+            spellings.setdefault(unicodedata.normalize("NFC", top).strip(), top)
+        listing.classes = sorted_classes(spellings.values())
+        of_name = {name: i for i, name in enumerate(listing.classes)}
+        number = {top: of_name[spellings[unicodedata.normalize("NFC", top).strip()]] for top in tops if top}
         labels = array("q", (number[_part(name, depth) or ""] for name in listing.names))
         listing.labels = np.frombuffer(labels, np.int64)
 
@@ -168,7 +216,6 @@ def zipped(path: Path) -> Source:
         np.save(scratch / "table.npy", image_rows)
         listed = Listing(Packed(path.resolve(), scratch / "table.npy"), images, skipped=skipped)
         listed.size = int(image_rows[:, 1].sum())
-        _classify(listed)
         entries = Packed(path.resolve(), scratch / "entries.npy")
 
         def opened(name: str) -> BinaryIO:
@@ -177,7 +224,7 @@ def zipped(path: Path) -> Source:
             except Unusable as error:
                 raise GanfoldError(f"{path}/{name}: {error}") from error
 
-        _add_metadata(listed, names, str(path), opened, scratch)
+        _describe(listed, names, str(path), opened, scratch)
         return listed
 
     return Source(key_of("zip", path.resolve(), states([path])), listing)
@@ -188,9 +235,10 @@ def _contents(path: Path, skipped: list[Finding]) -> tuple[list[str], np.ndarray
     names: list[str] = []
     rows = array("q")
     with open(path, "rb") as file:
-        for name, row in _entries(file, path):
+        size = os.fstat(file.fileno()).st_size
+        for name, row in _whole(_entries(file, path), path):
             parts = name.replace("\\", "/").split("/")
-            if any(is_hidden(part) for part in parts if part not in ("", ".", "..")) or name.endswith("/"):
+            if any(is_hidden(part) for part in parts if part not in ("", ".", "..")) or parts[-1] == "":
                 continue
             if parts[0] == "" or ".." in parts or parts[0].endswith(":"):
                 skipped.append(Finding(shown(name), "outside its folder: a zip entry must not lead out of it"))
@@ -198,6 +246,8 @@ def _contents(path: Path, skipped: list[Finding]) -> tuple[list[str], np.ndarray
                 skipped.append(Finding(shown(name), "encrypted: unpack it with its password first"))
             elif row[3] not in (0, 8):
                 skipped.append(Finding(shown(name), f"unreadable: zip compression method {row[3]}"))
+            elif not 0 <= row[0] <= size or row[1] > size or row[2] > 2**62:
+                skipped.append(Finding(shown(name), "damaged: the zip says that it lies outside of the zip"))
             else:
                 names.append("/".join(part for part in parts if part != "."))
                 rows.extend(row)
@@ -205,7 +255,15 @@ def _contents(path: Path, skipped: list[Finding]) -> tuple[list[str], np.ndarray
     return [names[i] for i in order], np.frombuffer(rows, np.int64).reshape(-1, 5)[order]
 
 
-def _entries(file: BinaryIO, path: Path) -> Iterator[tuple[str, tuple[int, int, int, int, int] | None]]:
+def _whole(entries: Iterator[Entry], path: Path) -> Iterator[Entry]:
+    """The entries; what hostile numbers in a table of contents raise becomes one sentence."""
+    try:
+        yield from entries
+    except (struct.error, OverflowError, ValueError, MemoryError, OSError) as error:
+        raise GanfoldError(f"{path} is damaged: its table of contents cannot be right") from error
+
+
+def _entries(file: BinaryIO, path: Path) -> Iterator[Entry]:
     """The name of each entry and its row for `Packed`; None for an encrypted entry.
 
     `zipfile` could do this, but a million of its ZipInfo objects take most of a gigabyte.
@@ -227,6 +285,8 @@ def _entries(file: BinaryIO, path: Path) -> Iterator[tuple[str, tuple[int, int, 
             if record[:4] == b"PK\6\6":
                 end = struct.unpack_from("<Q", locator, 8)[0]
                 count, length, start = struct.unpack_from("<QQQ", record, 32)
+    if length > size:
+        raise ValueError(length)
     shift = end - length - start  # bytes before the zip, such as a program that extracts it
     file.seek(max(0, start + shift))
     table = file.read(length)
@@ -253,10 +313,42 @@ def _wide(extra: bytes, *values: int) -> tuple[int, ...]:
     while at + 4 <= len(extra):
         kind, length = struct.unpack_from("<HH", extra, at)
         if kind == 1:
-            wide = iter(struct.unpack_from(f"<{length // 8}Q", extra, at + 4))
+            wide = iter(struct.unpack_from(f"<{min(length, len(extra) - at - 4) // 8}Q", extra, at + 4))
             return tuple(next(wide, value) if value == 0xFFFFFFFF else value for value in values)
         at += 4 + length
     return values
+
+
+def tarred(path: Path, otherwise: Source) -> Source:
+    """The images of a tar of folders, read like a zip; `otherwise` of any other tar, such as a webdataset.
+
+    A webdataset has files of other kinds beside its images, or no folders.
+    """
+
+    def listing(scratch: Path) -> Listing:
+        names, rows = [], array("q")
+        with suppress(tarfile.TarError, OSError, ValueError, OverflowError), tarfile.open(path, "r:") as file:
+            while entry := file.next():
+                file.members = []  # type: ignore[attr-defined]  # or a million of them would be kept
+                parts = entry.name.split("/")
+                if not entry.isreg() or any(is_hidden(part) for part in parts if part not in ("", ".", "..")):
+                    continue
+                if entry.sparse or parts[0] == "" or ".." in parts:
+                    return otherwise.list(scratch)
+                names.append("/".join(part for part in parts if part not in ("", ".")))
+                rows.extend((entry.offset_data, entry.size, entry.size, -1, -1))
+        images = _image_names(names, [])
+        if not images or len(images) < len(names) or not all("/" in name for name in names):
+            return otherwise.list(scratch)
+        order = sorted(range(len(names)), key=names.__getitem__)
+        table = np.frombuffer(rows, np.int64).reshape(-1, 5)[order]
+        np.save(scratch / "table.npy", table)
+        listed = Listing(Packed(path.resolve(), scratch / "table.npy"), [names[i] for i in order])
+        listed.size = int(table[:, 1].sum())
+        _classify(listed)
+        return listed
+
+    return Source(key_of("tar", otherwise.key), listing)
 
 
 def _name(raw: bytes) -> str:
