@@ -21,6 +21,7 @@ from ganfold.errors import GanfoldError
 
 LOCK = ".ganfold.lock"  # in a folder that is being written; it names the process that writes
 TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")  # with the number of the process that writes it
+UNFINISHED = re.compile(r"\.tmp\w{6}")  # a checkpoint that safetensors has not finished
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -123,14 +124,15 @@ def sweep(folder: Path) -> None:
     for place, _, names in os.walk(folder):
         for name in names:
             found = TEMPORARY.fullmatch(name)
-            if found and not _is_running(int(found[1])):
+            is_dead = found and not _is_running(int(found[1]))
+            if is_dead or (UNFINISHED.fullmatch(name) and Path(place).name == "checkpoints"):
                 with contextlib.suppress(OSError):
                     Path(place, name).unlink()
 
 
 def is_leftover(path: Path) -> bool:
     """Whether this is what a killed process leaves in a folder: a lock, or a file that was not finished."""
-    return path.name == LOCK or TEMPORARY.fullmatch(path.name) is not None
+    return path.name == LOCK or any(pattern.fullmatch(path.name) for pattern in (TEMPORARY, UNFINISHED))
 
 
 def sha256(path: Path) -> str:

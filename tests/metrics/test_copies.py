@@ -145,8 +145,10 @@ def test_a_run_is_compared_with_its_own_images(squares: Path, tmp_path: Path) ->
     again = copies(Run(run), features="pixels", count=40, progress=False, out=tmp_path / "elsewhere")
     assert again == result
     assert (tmp_path / "elsewhere" / "copies.json").exists()
-    with pytest.raises(GanfoldError, match="is a run and knows what it held out"):
-        copies(run, squares, features="pixels")
+    with pytest.raises(GanfoldError, match="is a run and knows what it held out: leave out --held-out"):
+        copies(run, held_out=0.2, features="pixels")
+    named = copies(run, squares, features="pixels", count=40, progress=False)  # where its images are now
+    assert named.pairs == result.pairs
 
     ganfold.train("dcgan", squares, tmp_path / "none", progress=False, **options)
     result = copies(tmp_path / "none", features="pixels", count=4)

@@ -85,6 +85,8 @@ def train_request(
         if before and done:
             if ranks.first:
                 _check_images(before, request, device, progress)
+                with locked(request.out, DOING):  # which removes what a kill has left
+                    pass
             journal.say(done)
         else:
             if ranks.first and (request.out / NAME).exists():
