@@ -193,10 +193,11 @@ def _lock(path: Path, doing: str) -> int | None:
         except OSError:  # a file system without locks
             os.close(handle)
             return None
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.stat(path), os.fstat(handle)):
-                os.truncate(handle, 0)
-                os.write(handle, f"{doing} (process {os.getpid()} on {socket.gethostname()})".encode())
+                with contextlib.suppress(OSError):  # a full disk: the lock holds without the holder's name
+                    os.truncate(handle, 0)
+                    os.write(handle, f"{doing} (process {os.getpid()} on {socket.gethostname()})".encode())
                 return handle
         os.close(handle)  # its last holder has just removed it
 

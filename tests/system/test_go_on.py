@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from ganfold.cli import main
 from ganfold.data import load
 from ganfold.files import LOCK, locked, read_json, sweep, write_atomically, write_json
 from ganfold.runs import checkpoint
+from ganfold.studies import folder as studies_folder
 from ganfold.studies.claim import claim
 from ganfold.studies.design import StudySettings, begin_study, open_study
 from ganfold.training import journal, loop
@@ -309,6 +311,41 @@ def test_a_training_that_began_meanwhile_is_not_written_over(
     monkeypatch.setattr(Trainer, "__init__", meanwhile)
     with pytest.raises(GanfoldError, match="another training has just written"):
         train(squares, tmp_path / "run", 0.032)
+
+
+def test_a_full_disk_does_not_keep_a_folder_from_being_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with locked(tmp_path / "run", "a training"):
+            patch.undo()
+            with pytest.raises(GanfoldError, match="is going on in"), locked(tmp_path / "run", "a study"):
+                pass
+
+
+def test_a_copy_that_is_cut_short_leaves_no_half_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = load(saved(tmp_path / "images.npz", (4, 4, 4)), progress=False)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "a.png").write_bytes(b"whole")
+    images = replace(images, source=str(tmp_path / "set"), names=["a.png"])
+
+    def half(_: Path, target: Path) -> None:
+        Path(target).write_bytes(b"wh")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def no_links(*_: Any) -> None:
+        raise OSError(errno.EXDEV, "another disk")
+
+    monkeypatch.setattr(os, "link", no_links)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfile", half)
+        with pytest.raises(GanfoldError, match="no space left"):
+            studies_folder._write_real(images, 0, tmp_path / "out" / "a.png")
+    assert list((tmp_path / "out").iterdir()) == []
+    studies_folder._write_real(images, 0, tmp_path / "out" / "a.png")
+    assert (tmp_path / "out" / "a.png").read_bytes() == b"whole"
 
 
 def test_the_lock_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from ganfold.data import ImageSet
-from ganfold.files import unwritable, write_bytes
+from ganfold.files import unwritable, write_atomically, write_bytes
 from ganfold.images.files import class_folders, from_row
 from ganfold.images.grids import save_png
 from ganfold.studies.selection import Selection
@@ -111,9 +111,16 @@ def _write_real(images: ImageSet, row: int, path: Path) -> None:
         try:
             os.link(source.resolve(), path)
         except OSError:  # another disk, or a file system without links
-            shutil.copy2(source, path)
+            write_atomically(path, lambda temporary: _copy(source, temporary))
     except OSError as error:
         raise unwritable(path, error) from error
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file's content and its times; the mode is the umask's, since the source may be read-only."""
+    shutil.copyfile(source, target)
+    state = source.stat()
+    os.utime(target, ns=(state.st_atime_ns, state.st_mtime_ns))
 
 
 def _save(pixels: np.ndarray, path: Path, text: dict[str, str]) -> None:
