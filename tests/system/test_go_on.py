@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -245,39 +246,46 @@ def test_a_full_disk_takes_tensorboard_away_and_nothing_else(
     assert_same_weights(tmp_path / "run", whole)
 
 
-@pytest.fixture
-def limit() -> Iterator[Callable[[int], None]]:
-    """Limits the size of files, as a full disk would."""
+@contextmanager
+def limited_files() -> Iterator[Callable[[int], None]]:
+    """Limits the size of files, as a full disk would.
+
+    Not a fixture: pytest writes a test's dot before it ends the test's fixtures, and its own output may be a file.
+    """
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_file_of_tensorboard_that_cannot_grow_is_said_once(tmp_path: Path, limit: Callable[[int], None]) -> None:
+def test_a_file_of_tensorboard_that_cannot_grow_is_said_once(tmp_path: Path) -> None:
     said: list[str] = []
     board = journal._Board(tmp_path, 0, said.append)
-    limit(4096)
-    for step in range(100):
-        board.add(step, summary.scalar("Loss", 1.0))
-    board.close()
+    with limited_files() as limit:
+        limit(4096)
+        for step in range(100):
+            board.add(step, summary.scalar("Loss", 1.0))
+        board.close()
     assert len(said) == 1
     assert "no space left to write" in said[0]
 
 
 def test_a_log_that_cannot_grow_ends_in_a_sentence_and_goes_on_later(
-    squares: Path, whole: Path, half: Path, monkeypatch: pytest.MonkeyPatch, limit: Callable[[int], None]
+    squares: Path, whole: Path, half: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def filled(self: journal.Journal, row: dict[str, Any]) -> None:
-        limit((half / "log.jsonl").stat().st_size + 10)
-        write(self, row)
-
     write = journal.Journal._write
-    monkeypatch.setattr(journal.Journal, "_write", filled)
-    with pytest.raises(GanfoldError, match=r"no space left to write .*log\.jsonl"):
-        train(squares, half)
+    with limited_files() as limit:
+
+        def filled(self: journal.Journal, row: dict[str, Any]) -> None:
+            limit((half / "log.jsonl").stat().st_size + 10)
+            write(self, row)
+
+        monkeypatch.setattr(journal.Journal, "_write", filled)
+        with pytest.raises(GanfoldError, match=r"no space left to write .*log\.jsonl"):
+            train(squares, half)
     monkeypatch.undo()
-    limit(2**40)
     train(squares, half)
     assert rows(half) == rows(whole)
     assert_same_weights(half, whole)
