@@ -1,11 +1,17 @@
 # make demo: train on the bundled avatars (about 8 minutes on 2 cores), measure, end with pictures and a report.
 # make test: the whole suite. Both make .venv first, on a machine that has nothing but Python 3.11 or newer.
 
+# make check: before every commit.   make docs: the site.   make docs-serve: the site while you write.   make dist: a release.
+#
+# constraints.txt pins torch alone, so that every supported Python can install. constraints-ci.txt pins every package:
+# `make test CONSTRAINTS=constraints-ci.txt` gets the versions that CI has. `make lock` writes it anew from .venv.
+
 PYTHON ?= python3
+CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 DEMO := runs/demo
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format docs docs-serve dist lock clean
 
 demo: .venv/installed
 	$(BIN)/ganfold train --data avatars --out $(DEMO) --minutes 6
@@ -24,7 +30,7 @@ test: .venv/tested
 	$(BIN)/mypy
 	$(BIN)/pytest --durations=10
 
-check: .venv/tested ## what to run before every commit: two minutes
+check: .venv/tested
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -34,14 +40,29 @@ format: .venv/tested
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-.venv/installed: pyproject.toml constraints.txt
+docs: .venv/tested
+	$(BIN)/python docs/make_site.py
+
+docs-serve: .venv/tested
+	$(BIN)/python docs/make_site.py --serve
+
+dist: .venv/tested
+	rm -rf dist
+	$(BIN)/python -m pip install --quiet build twine
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
+
+lock: .venv/tested
+	$(BIN)/python lab/scripts/lock.py > constraints-ci.txt
+
+.venv/installed: pyproject.toml $(CONSTRAINTS)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable . --constraint constraints.txt
+	$(BIN)/python -m pip install --quiet --editable . --constraint $(CONSTRAINTS)
 	touch $@
 
 .venv/tested: .venv/installed
-	$(BIN)/python -m pip install --quiet --editable ".[test]" --constraint constraints.txt
+	$(BIN)/python -m pip install --quiet --editable ".[test]" --constraint $(CONSTRAINTS)
 	touch $@
 
 clean:
-	rm -rf .venv runs/demo
+	rm -rf .venv build dist runs/demo

@@ -1,4 +1,5 @@
-"""Does a conditional generator make the class that is requested? See docs/gans/cgan.md.
+"""Does a conditional generator make the class that is requested? See
+lab/entries/2026-11-24-does-cgan-make-the-requested-class.md.
 
     python lab/scripts/cgan_labels.py RUN...
 

@@ -1,4 +1,4 @@
-"""`ganfold study` over several imbalances, also with classes from the metadata. See docs/augmenting.md.
+"""`ganfold study` over several imbalances, also with classes from the metadata. See docs/guide/enlarging.md.
 
     python lab/scripts/does_it_help.py digits --small 3 5 8 --few 20 50 100 200 --out studies/digits
     python lab/scripts/does_it_help.py avatars/toon-head --column mouth --small sad angry --out studies/mouth

@@ -1,4 +1,5 @@
-"""How well does a run fill holes in images that it has never seen? See docs/gans/context-encoder.md.
+"""How well does a run fill holes in images that it has never seen? See
+lab/entries/2026-11-22-does-a-context-encoder-beat-classical-inpainting.md.
 
     python lab/scripts/fill_holes.py RUN [--count 20] [--out picture.png]
 

@@ -1,4 +1,7 @@
-"""The record of the lab: each run of a script appends one row to lab/results/NAME.jsonl. `tables.py` reads the rows."""
+"""The record of the lab: each run of a script appends one row to lab/results/NAME.jsonl.
+
+`render_tables.py` reads the rows.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What InfoGAN's codes have learnt about the bundled digits without labels; see docs/gans/infogan.md.
+"""What InfoGAN's codes have learnt about the bundled digits without labels; see
+lab/entries/2026-11-21-do-infogans-codes-find-the-digits.md.
 
     python lab/scripts/infogan_codes.py RUN... [--picture OUT.png]
 

@@ -1,4 +1,5 @@
-"""From DCGAN to R3GAN rung by rung, each for the same time; see docs/gans/r3gan.md.
+"""From DCGAN to R3GAN rung by rung, each for the same time; see
+lab/entries/2026-11-21-is-r3gan-good-in-minutes-on-a-cpu.md.
 
     OMP_NUM_THREADS=1 python lab/scripts/ladder.py --minutes 3 --seeds 0 1 2 [--rungs "hinge, spectral norm" ...]
 

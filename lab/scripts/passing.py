@@ -1,4 +1,5 @@
-"""How many images of a generator that learns by class pass the selection of `ganfold augment`; see docs/gans/rsgan.md.
+"""How many images of a generator that learns by class pass the selection of `ganfold augment`; see
+lab/entries/2026-11-24-how-many-labelled-samples-pass.md.
 
     OMP_NUM_THREADS=1 python lab/scripts/passing.py --seed 0 --options '{"batch": 32}'
     OMP_NUM_THREADS=1 python lab/scripts/passing.py --data avatars --small personas adventurer

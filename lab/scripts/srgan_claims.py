@@ -1,4 +1,5 @@
-"""How far is SRResNet above bicubic, and SRGAN above SRResNet? See docs/gans/srgan.md.
+"""How far is SRResNet above bicubic, and SRGAN above SRResNet? See
+lab/entries/2026-11-22-does-srgan-add-what-bicubic-cannot.md.
 
     python lab/scripts/srgan_claims.py RUN_SRRESNET RUN_SRGAN --picture rows.png
 

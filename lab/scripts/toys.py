@@ -1,6 +1,7 @@
 """Every loss on points in the plane, eight Gaussians on a circle and 25 on a grid: python lab/scripts/toys.py
 
-Prints the table of docs/losses.md, and makes the film of the first seed. The toys are in toy_gans.py.
+Prints the table of lab/entries/2026-11-24-which-loss-finds-all-modes.md, and makes the film of the first seed.
+The toys are in toy_gans.py.
 """
 
 from __future__ import annotations

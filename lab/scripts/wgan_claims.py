@@ -1,4 +1,5 @@
-"""What Arjovsky 2017 and Gulrajani 2017 claim of the critic, measured on the bundled digits; see docs/gans/wgan.md.
+"""What Arjovsky 2017 and Gulrajani 2017 claim of the critic, measured on the bundled digits; the pages of
+`wgan` and `wgan-gp` in docs/gans/ link to the entries.
 
 python lab/scripts/wgan_claims.py estimate RUN...     does the critic's estimate follow the samples' quality?
 python lab/scripts/wgan_claims.py gradients           which gradient does G get while D learns and G stands still?

@@ -1,5 +1,5 @@
 """Which GAN learns most in a few minutes on a CPU: DCGAN and what could be better, each for the same time; see
-docs/gans/rsgan.md.
+lab/entries/2026-11-24-which-gan-is-best-in-fifteen-minutes.md.
 
     OMP_NUM_THREADS=1 python lab/scripts/which_default.py relativistic --minutes 5 --seed 0
 

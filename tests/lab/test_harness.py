@@ -1,4 +1,4 @@
-"""The lab's record: a row holds all that is needed to repeat it, the table is right, and every script starts."""
+"""The lab's record: a row holds all that is needed to repeat it, and every script starts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import torch
 
 from ganfold.runs.record import DataRecord
 from harness import COMMIT, RESULTS, ROOT, commit, record
-from tables import table
 
 FOLDERS = (ROOT / "lab" / "scripts", ROOT / "benchmarks")
 DATA = DataRecord("faces", "0123456789abcdef", 900, 100, 32, 3, (), ())
@@ -76,23 +75,6 @@ def test_the_commit_is_marked_where_code_is_changed(tmp_path: Path) -> None:
     assert commit(tmp_path) == short
     code.write_text("2")
     assert commit(tmp_path) == f"{short}+"
-
-
-def test_a_table_gives_mean_and_deviation_over_seeds() -> None:
-    rows = [record("try", {"KID": kid}, seed=seed, data="faces", gan="dcgan") for seed, kid in enumerate((1, 2, 4))]
-    rows += [record("try", {"KID": 9.0, "text": "good"}, seed=0, data="faces", gan="rs|gan", lr=1e-3)]
-    assert table(rows).splitlines() == [
-        "| gan | lr | seeds | KID |",
-        "| --- | --- | --- | --- |",
-        "| dcgan |  | 3 | 2.333 ± 1.5 |",  # the mean of 1, 2, 4 is 7/3; the deviation over n - 1 is 1.5275
-        "| rs\\|gan | 0.001 | 1 | 9 |",
-    ]
-
-
-def test_a_table_takes_the_last_row_of_a_seed_and_says_what_is_missing() -> None:
-    rows = [record("try", {"KID": 5.0, "FD": 1.0}, seed=0), record("try", {"KID": 1.0, "FD": 3.0}, seed=0)]
-    rows += [record("try", {"KID": 3.0}, seed=1)]
-    assert table(rows, ["FD", "KID"]).splitlines()[2:] == ["| 2 | 3 (n = 1) | 2 ± 1.4 |"]
 
 
 def test_every_script_starts() -> None:
