@@ -17,12 +17,14 @@ from ganfold.errors import GanfoldError
 if TYPE_CHECKING:
     from ganfold.runs.run import Run, load
     from ganfold.verbs.augment import augment
+    from ganfold.verbs.cache import cache
     from ganfold.verbs.check import check
     from ganfold.verbs.copies import copies
     from ganfold.verbs.env import env as environment
     from ganfold.verbs.evaluate import evaluate
     from ganfold.verbs.gans import gans as list_gans
     from ganfold.verbs.inpaint import inpaint
+    from ganfold.verbs.learn import learn
     from ganfold.verbs.plan import plan
     from ganfold.verbs.probe import probe
     from ganfold.verbs.report import report
@@ -39,11 +41,13 @@ __all__ = [
     "Run",
     "__version__",
     "augment",
+    "cache",
     "check",
     "copies",
     "environment",
     "evaluate",
     "inpaint",
+    "learn",
     "list_gans",
     "load",
     "plan",

@@ -21,6 +21,7 @@ import tyro
 
 import ganfold
 from ganfold.errors import GanfoldError, did_you_mean, printable
+from ganfold.files import unwritable
 from ganfold.gans.registry import find, installed
 from ganfold.interface.options import Described, described
 from ganfold.interface.result import version
@@ -55,16 +56,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     if shutil.get_terminal_size().columns < NARROW:  # where tyro's help never ends
         os.environ["COLUMNS"] = str(NARROW)
+    code = 0
     try:
         try:
-            return _run(list(sys.argv[1:] if arguments is None else arguments))
+            code = _run(list(sys.argv[1:] if arguments is None else arguments))
         finally:
             sys.stdout.flush()
+        return code
     except OSError as error:
         if error.filename is None:  # stdout cannot be written, and Python would try again at its end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):  # its reader, such as `head`, has seen enough
             return 141
+        if code == 2:  # it has its sentence
+            return code
         what = "write the output" if error.filename is None else f"read or write {error.filename}"
         return _refused(f"cannot {what}: {error.strerror or error}")
 
@@ -86,7 +91,7 @@ def _run(words: list[str]) -> int:
         values, common = _parsed(f"ganfold {name}", _described(verb), described(verb.options), rest)
         return _call(verb, values, common)
     except GanfoldError as error:
-        return _refused(str(error))
+        return 2 if error.is_told else _refused(str(error))
     except KeyboardInterrupt:
         return StopReason.INTERRUPT.exit_code
 
@@ -118,9 +123,8 @@ def _with_gan(name: str, verb: Any, words: list[str]) -> int:
     options: dict[str, Any] = {}
     for group in groups:
         options |= values.pop(_identifier(group))
-    if name == "plan" or gan is None:  # all that is not given is chosen
-        given = _given(rest, options)
-        options = {name: value for name, value in options.items() if name in given}
+    given = _given(rest, options)  # the rest is chosen, or has its default
+    options = {name: value for name, value in options.items() if name in given}
     if name == "train":
         values |= {"gan": gan}
     if named:
@@ -130,15 +134,32 @@ def _with_gan(name: str, verb: Any, words: list[str]) -> int:
 
 def _call(verb: Callable[..., Any], values: dict[str, Any], common: Common) -> int:
     """Call a verb, print its result, and give the exit code."""
-    if any(field.name == "progress" for field in fields(verb.options)):  # type: ignore[attr-defined]
+    known = {field.name for field in fields(verb.options)}  # type: ignore[attr-defined]
+    if "progress" in known:
         values["progress"] = not (common.quiet or common.json)
-    result = verb(**values)
+    if "shared" in known:
+        values["shared"] = True
+    try:
+        result = verb(**values)
+    except OSError as error:
+        if error.filename is not None or isinstance(error, BrokenPipeError):
+            raise
+        raise unwritable("a file", error) from error  # not stdout: what verbs print has its own sentence
     reason = getattr(result, "stopped_by", None)
+    if "shared" in known and not _is_first():
+        return 0
     if common.json:
         print(_json(result))
     elif verb is not ganfold.train:  # which has printed what it did
         print("\n".join(map(printable, result.lines())))
     return StopReason(reason).exit_code if reason else 0
+
+
+def _is_first() -> bool:
+    """Whether this process is the first of those that share the work."""
+    from ganfold.runs.team import Team
+
+    return Team(shared=True).first
 
 
 def _json(result: Any) -> str:
@@ -220,6 +241,10 @@ def _metavar(kind: Any) -> str | None:
     kinds = [part for part in get_args(kind) if part is not type(None)] if get_origin(kind) is Union else [kind]
     if len(kinds) == 1 and get_origin(kinds[0]) is Literal:
         return "{" + ",".join(str(value) for value in get_args(kinds[0])) + "}"
+    if str in kinds:  # also where Python takes numbers
+        return "TEXT"
+    if int in kinds and len(kinds) > 1:  # a number, or one of some words
+        return "|".join(str(_metavar(part)) for part in kinds)
     names = {int: "INT", float: "FLOAT", str: "TEXT", bool: "{True,False}"}
     return names.get(kinds[0]) if len(kinds) == 1 and kind is not bool else None
 

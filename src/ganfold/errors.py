@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
 from collections.abc import Iterable
 
 OTHER_NAMES = {  # names that other programs have for our options and verbs
@@ -22,8 +23,14 @@ _COMMANDS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 class GanfoldError(Exception):
     """A mistake that the user can correct. The message is one sentence: what is wrong, where, and what to do.
 
-    The command line prints it without a traceback and exits with code 2.
+    The command line prints it without a traceback and exits with code 2. It may hold names and words of libraries from
+    anywhere: what a terminal would obey stands as escapes.
     """
+
+    is_told = False  # whether another process prints the sentence
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(printable(sentence))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -33,6 +40,21 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     ours = OTHER_NAMES.get(spelt.lower())
     near = [ours] if ours in words else difflib.get_close_matches(spelt, words, n=1)
     return f"; did you mean {words[near[0]]!r}?" if near else ""
+
+
+def tell(text: str) -> None:
+    """Print one line. What the encoding of stdout lacks is written as escapes.
+
+    Raises:
+        GanfoldError: stdout cannot be written. That its reader has left stays a BrokenPipeError.
+    """
+    code = sys.stdout.encoding or "utf-8"
+    try:
+        print(printable(text).encode(code, "backslashreplace").decode(code))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise GanfoldError(f"cannot print: {error.strerror or error}") from error
 
 
 def printable(text: str) -> str:

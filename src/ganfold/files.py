@@ -13,14 +13,16 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ganfold.errors import GanfoldError
 
+SYNCS = 16  # files that are brought to the disk at the same time
 LOCK = ".ganfold.lock"  # in a folder that is being written; it names the process that writes
-TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")  # with the number of the process that writes it
+TEMPORARY = re.compile(r"\.(.+)\.(\d+)\.tmp")  # with the name of the file and the number of its writer
 UNFINISHED = re.compile(r"\.tmp\w{6}")  # a checkpoint that safetensors has not finished
 
 
@@ -33,7 +35,8 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.unlink(missing_ok=True)
+        for earlier in (*_unfinished(path.parent.absolute()).get(path.name, ()), temporary):
+            earlier.unlink(missing_ok=True)
         temporary.touch()
         mode = temporary.stat().st_mode & 0o777  # as the umask says; some libraries make private files instead
         write(temporary)
@@ -52,6 +55,18 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file, whole or not at all; see `write_atomically`."""
     write_atomically(path, lambda temporary: _write(temporary, content))
+
+
+def sync_files(paths: Sequence[Path]) -> None:
+    """Bring files to the disk. Many at once take hardly longer than one."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def sync(path: Path) -> None:
+        with open(path, "rb+") as file:
+            os.fsync(file.fileno())
+
+    with ThreadPoolExecutor(SYNCS) as pool:
+        list(pool.map(sync, paths))
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -124,7 +139,7 @@ def sweep(folder: Path) -> None:
     for place, _, names in os.walk(folder):
         for name in names:
             found = TEMPORARY.fullmatch(name)
-            is_dead = found and not _is_running(int(found[1]))
+            is_dead = found and not _is_running(int(found[2]))
             if is_dead or (UNFINISHED.fullmatch(name) and Path(place).name == "checkpoints"):
                 with contextlib.suppress(OSError):
                     Path(place, name).unlink()
@@ -155,7 +170,7 @@ def check_sha256(path: Path, expected: str, remedy: str) -> None:
     if not path.is_file():
         raise GanfoldError(f"{path} does not exist: {remedy}")
     if sha256(path) != expected:
-        raise GanfoldError(f"{path} is not the file that published figures use (its SHA-256 differs): {remedy}")
+        raise GanfoldError(f"{path} is not the file that published metrics use (its SHA-256 differs): {remedy}")
 
 
 def damaged(path: Path, why: object, remedy: str = "restore it from a copy, or begin anew") -> GanfoldError:
@@ -163,7 +178,7 @@ def damaged(path: Path, why: object, remedy: str = "restore it from a copy, or b
     return GanfoldError(f"{path} is damaged ({why}): {remedy}")
 
 
-def unwritable(path: Path, error: OSError) -> GanfoldError:
+def unwritable(path: Path | str, error: OSError) -> GanfoldError:
     """The error for a write that failed."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return GanfoldError(f"no space left to write {path}: free some, then give the same command again")
@@ -213,6 +228,21 @@ def _is_running(process: int) -> bool:
     except OSError:
         return True
     return process != os.getpid()
+
+
+@lru_cache(maxsize=64)
+def _unfinished(folder: Path) -> dict[str, list[Path]]:
+    """What killed processes left of the files of a folder, by the file's name; the folder is read once a process.
+
+    Only a file that is written again loses it: in a folder of the user's, all else may belong to other programs.
+    """
+    found: dict[str, list[Path]] = {}
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            unfinished = TEMPORARY.fullmatch(name)
+            if unfinished and not _is_running(int(unfinished[2])):
+                found.setdefault(unfinished[1], []).append(folder / name)
+    return found
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -5,6 +5,8 @@ Values were looked at in: 8 and 16 bits, alpha, arrays (their types). Files that
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -124,7 +126,7 @@ def test_resolution_is_the_median_shorter_side_and_the_findings_say_why(
     assert images.findings.native == {"min": 20, "median": 80, "max": 200}
     assert images.findings.converted["smaller than 64 px and enlarged, so they are blurred"] == 1
     assert load(folder, resolution=8).findings.converted == {"not square, cropped to the middle square": 3}
-    assert "8 px: as asked; the median shorter side is 80" in load(folder, resolution=8).findings.choice
+    assert "8 px: as requested; the median shorter side is 80" in load(folder, resolution=8).findings.choice
 
 
 def test_huge_image_default_to_the_largest_resolution(tmp_path: Path, load: Load, make_image: MakeImage) -> None:
@@ -213,3 +215,27 @@ def test_a_whole_tiff_that_pillow_does_not_open_is_not_called_damaged(
     skipped = {f.file: f.why for f in load(photos).findings.skipped}
     assert skipped["x.tif"] == f"unreadable: a TIFF of {kind}, which Pillow does not open; save it as 8-bit RGB"
     assert skipped["y.tif"].startswith("damaged")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from /proc")
+@pytest.mark.parametrize(("mode", "copies"), [("RGBA", 3.5), ("RGB", 1.9), ("F", 3.0), ("I;16", 5.0)])
+def test_the_memory_of_one_large_image_is_bounded(mode: str, copies: float, tmp_path: Path) -> None:
+    """`copies`: of the decoded image, which Pillow keeps in 4 bytes a pixel, or 2 for I;16."""
+    side = 3500
+    grey = (np.add.outer(np.arange(side), np.arange(side)) % 256).astype(np.uint8)
+    pixels: dict[str, np.ndarray] = {
+        "RGBA": np.stack([grey, grey[::-1], grey.T, grey], 2), "RGB": np.stack([grey, grey[::-1], grey.T], 2),
+        "F": grey.astype(np.float32), "I;16": grey.astype(np.uint16) * 257,
+    }  # fmt: skip
+    path = tmp_path / ("x.tif" if mode == "F" else "x.png")
+    Image.fromarray(pixels[mode]).save(path)
+    program = (
+        "from pathlib import Path\n"
+        "from ganfold.data.sources import decode\n"
+        "peak = lambda: int(Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0])\n"
+        "before = peak()\n"
+        f"decode.convert(Path({str(path)!r}), decode.TargetShape(16, 3, 'crop'))\n"
+        "print(peak() - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(done.stdout) * 1024 < copies * side**2 * (2 if mode == "I;16" else 4)

@@ -235,3 +235,17 @@ def test_other_files_are_one_line_after_the_faults(photos: Path, load: Load) -> 
         "33 files are no images by their suffixes: 30 .ogg, 3 .svg.",
     ]
     assert not any("data.json" in line for line in lines)
+
+
+def test_faults_are_named_before_what_is_left_out_by_design(photos: Path, load: Load, make_image: MakeImage) -> None:
+    (photos / "all.zip").write_bytes(b"x")
+    (photos / "a.png.gz").write_bytes(b"x")
+    load(photos)
+    for i in range(3):
+        (photos / f"empty{i}.png").touch()
+    lines = load(photos).findings.lines()
+    first = lines.index("Skipped 5:") + 1
+    assert lines[first] == "  empty file: empty0.png, empty1.png, empty2.png"
+    assert {line.partition(":")[0].strip() for line in lines[first + 1 : first + 3]} == {
+        "an archive or array, not read", "packed, and not read",
+    }  # fmt: skip

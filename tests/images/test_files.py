@@ -97,7 +97,7 @@ def test_refusals_are_sentences_and_leave_nothing_behind(tmp_path: Path) -> None
     path = picture(tmp_path / "in" / "a.png")
     with pytest.raises(GanfoldError, match="no such file or folder"):
         change_images(tmp_path / "none.png", tmp_path / "out.png", invert)
-    with pytest.raises(GanfoldError, match=r"out\.xyz names no kind of picture"):
+    with pytest.raises(GanfoldError, match=r"out\.xyz names no kind of image"):
         change_images(path, tmp_path / "out.xyz", invert)
     with pytest.raises(GanfoldError, match="is a folder: give --out a file's name"):
         change_images(path, tmp_path / "in", invert)
@@ -107,7 +107,7 @@ def test_refusals_are_sentences_and_leave_nothing_behind(tmp_path: Path) -> None
     with pytest.raises(GanfoldError, match=r"cannot use .*text\.png: not an image"):
         change_images(tmp_path / "text.png", tmp_path / "out.png", invert)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(GanfoldError, match="holds no picture"):
+    with pytest.raises(GanfoldError, match="holds no image"):
         change_images(tmp_path / "empty", tmp_path / "out", invert)
     picture(tmp_path / "in" / "a.bmp")
     with pytest.raises(GanfoldError, match="differ in their suffix alone"):
@@ -133,7 +133,7 @@ def test_every_suffix_holds_the_picture_or_is_refused_before_the_work(tmp_path: 
 
     name = Image.registered_extensions()[suffix]
     if name not in FORMATS:
-        with pytest.raises(GanfoldError, match="names no kind of picture"):
+        with pytest.raises(GanfoldError, match="names no kind of image"):
             change_images(path, out, change)
         assert not worked
         return
@@ -244,7 +244,7 @@ def test_results_beside_their_images_are_no_images(tmp_path: Path) -> None:
 
 def test_a_batch_of_nothing_usable_is_refused(tmp_path: Path) -> None:
     picture(tmp_path / "in" / "small.png", (7, 7))
-    with pytest.raises(GanfoldError, match=r"holds no picture that can be used: .*small\.png: too small"):
+    with pytest.raises(GanfoldError, match=r"holds no image that can be used: .*small\.png: too small"):
         change_images(tmp_path / "in", tmp_path / "out", same)
     assert not (tmp_path / "out").exists()
 

@@ -6,6 +6,8 @@ Verdicts that disagree with their own numbers were looked for in `evaluate`, the
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +117,20 @@ def test_few_images_are_said_to_show_little(photos: Path, digits: np.ndarray, tm
     assert not any("only large differences" in note for note in enough.notes)
 
 
+def test_it_is_said_what_the_error_is_of_and_that_images_are_enlarged(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = ganfold.evaluate(photos, photos, **QUIET)
+    assert (
+        "± is the standard error of the sample: it leaves out how far two seeds of a training differ." in plain.lines()
+    )
+    assert not any("enlarged" in note for note in plain.notes)  # pixels are taken as they are
+    for method in ("__call__", "cached"):
+        monkeypatch.setattr(f"ganfold.metrics.features.Extractor.{method}", lambda self, images: _small(images))
+    enlarged = ganfold.evaluate(photos, photos, features="efficientnet", progress=False)
+    assert any(re.search(r"Images of \d+ px are enlarged to 224 px for these metrics", note) for note in enlarged.notes)
+
+
 def test_an_unknown_metric_is_one_sentence(photos: Path) -> None:
     evaluation = ganfold.evaluate(photos, photos, **QUIET)
     with pytest.raises(GanfoldError, match=r"no metric 'FID'; FID is FD with .* inception \(there are KID, FD, prec"):
@@ -156,6 +172,23 @@ def test_a_run_against_what_it_held_out(run: ganfold.Run, capsys: pytest.Capture
     assert set(evaluation.classes) == set("0123456789")
     names = [[metric.name for metric in metrics] for metrics in evaluation.classes.values()]
     assert all(each == ["recall", "coverage"] for each in names)
+
+
+def test_an_evaluation_of_another_protocol_is_kept(run: ganfold.Run, tmp_path: Path) -> None:
+    folder = shutil.copytree(run.path, tmp_path / "run")
+    (folder / "evaluation.json").unlink(missing_ok=True)
+    first = ganfold.evaluate(folder, **QUIET)
+    ganfold.evaluate(folder, **QUIET)  # the same protocol takes its place
+    assert [path.name for path in folder.glob("evaluation*")] == ["evaluation.json"]
+    second = ganfold.evaluate(folder, seed=1, **QUIET)
+    (kept,) = folder.glob("evaluation-*.json")
+    assert second.notes[-1] == f"The earlier evaluation was of another protocol: it is kept in {kept.name}."
+    assert Evaluation.from_dict(json.loads(kept.read_text())) == first
+    assert json.loads((folder / "evaluation.json").read_text())["protocol"]["seed"] == 1
+    ganfold.evaluate(folder, seed=1, checkpoint="last", **QUIET)
+    assert len(list(folder.glob("evaluation-*.json"))) == (2 if run.checkpoint.startswith("best") else 1)
+    (folder / "evaluation.json").write_text("damaged")
+    assert not any("another protocol" in note for note in ganfold.evaluate(folder, **QUIET).notes)
 
 
 def test_metrics_by_class(tmp_path: Path) -> None:

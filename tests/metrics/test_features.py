@@ -234,3 +234,15 @@ def test_an_extractor_is_taken_as_it_is(tmp_path: Path) -> None:
     assert extractor(means) is means
     with pytest.raises(GanfoldError, match="means takes no weights"):
         extractor(means, tmp_path / "weights.pt")
+
+
+def test_flipped_values_of_cached_features_are_noticed(images: np.ndarray, cache: Path) -> None:
+    watched = Watched()
+    first = watched.extractor.cached(images)
+    (stored,) = (cache / "features").iterdir()
+    content = bytearray(stored.read_bytes())
+    content[-30] ^= 1  # in the last value; the shape and the length stay as they are
+    stored.write_bytes(content)
+    assert torch.equal(watched.extractor.cached(images), first)
+    assert torch.equal(watched.extractor.cached(images), first)
+    assert len(watched.seen) == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from ganfold import data
 from ganfold.metrics import memorisation
+from ganfold.metrics.distances import frechet, kid
 from ganfold.metrics.memorisation import (
     authenticity,
     c_t,
@@ -156,3 +159,14 @@ def test_c_t_tells_copies_from_new_images_and_from_poor_ones_and_is_none_of_too_
     assert c_t(new[:19], held_out, train) is None
     assert c_t(new, held_out[:19], train) is None
     assert c_t(new[:30, :3], held_out[:30, :3], train[:5, :3]) is not None
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_features_that_never_vary_warn_of_nothing(value: float) -> None:
+    same = torch.full((60, 8), value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert c_t(same, same, same) == 0
+        assert authenticity(same, same) == 0
+        assert frechet(same, same) == 0
+        assert np.isfinite(kid(same, same)).all()

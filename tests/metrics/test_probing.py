@@ -80,7 +80,7 @@ def test_other_images_can_be_classified(run: Run, squares: Path, tmp_path: Path)
 
 
 def test_refusals_are_sentences(run: Run, coloured: Path, tmp_path: Path) -> None:
-    with pytest.raises(GanfoldError, match="fewer than the 500 labels asked for: give fewer by --labels"):
+    with pytest.raises(GanfoldError, match="fewer than the 500 labels requested: give fewer by --labels"):
         ganfold.probe(run, labels=(500,), progress=False)
     with pytest.raises(GanfoldError, match="--labels must be 3 or more"):
         ganfold.probe(run, labels=(1,), progress=False)

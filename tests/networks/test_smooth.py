@@ -6,7 +6,7 @@ import math
 from itertools import product
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganfold.networks.smooth import REACHES, SHARE, flatten, smooth
 
@@ -87,3 +87,16 @@ def test_flattened_grounds_are_nearly_one_colour_and_what_is_drawn_on_them_stays
     assert made[..., ground].std() < 0.25 * drawn[..., ground].std()
     assert near[..., ground].std() > 0.5 * drawn[..., ground].std()
     assert (made[..., ~ground] > 0.85).all()
+
+
+class Flattened(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return flatten(smooth(images, images[:, :1]))
+
+
+def test_an_exported_form_takes_any_batch_and_gives_the_same() -> None:
+    torch.manual_seed(0)
+    images = torch.rand(5, 3, 16, 16) * 2 - 1
+    batch = {"images": {0: torch.export.Dim("batch")}}
+    exported = torch.export.export(Flattened().eval(), (images[:2],), dynamic_shapes=batch).module()
+    torch.testing.assert_close(exported(images), Flattened()(images), rtol=0, atol=2e-6)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganfold.networks import strided
-from ganfold.networks.strided import Double, FromLatent, Halve, ToLogit
+from ganfold.networks.strided import Double, Forms, FromLatent, Halve, ToLogit
 
 
 def gradients(module: Any, x: Tensor, forward: Callable[[Any, Tensor], Tensor] | None) -> tuple[Tensor, ...]:
@@ -81,3 +81,59 @@ def test_a_second_derivative_through_the_product_is_refused_not_wrong(monkeypatc
     (slope,) = torch.autograd.grad(module(x).square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         slope.sum().backward()
+
+
+def taken(module: nn.Module, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the layer takes the matrix product."""
+    calls = []
+    for name in ("_Halve", "_Double"):
+        function = getattr(strided, name)
+        with monkeypatch.context() as patch:
+            patch.setattr(function, "apply", lambda *a, f=function.apply: calls.append(1) or f(*a))
+            module(x)
+    return bool(calls)
+
+
+@pytest.mark.parametrize("is_faster", [True, False])
+def test_a_form_is_measured_once_for_each_shape_and_then_used(is_faster: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[Any] = []
+    monkeypatch.setattr(strided, "_is_faster", lambda *a: measured.append(a) or is_faster)
+    monkeypatch.setattr(strided, "LEAST", 24)
+    noted: list[tuple[str, bool]] = []
+    forms = Forms(note=lambda shape, faster: noted.append((shape, faster)))
+    layer, x = Halve(4, 6), torch.randn(5, 4, 8, 8)
+    with forms.used():
+        assert [taken(layer, x, monkeypatch) for _ in range(3)] == [is_faster] * 3
+        assert len(measured) == 1
+        Halve(4, 5)(x)  # it has too few channels
+        layer(torch.randn(5, 4, 64, 64))  # its smaller map is larger than what the product is measured for
+        assert len(measured) == 1
+    assert noted == [("Halve 6x4 4 px, 8 images", is_faster)]
+    assert not taken(layer, x, monkeypatch), "outside, the fixed rule holds"
+    with Forms(forms.table).used():
+        assert taken(layer, x, monkeypatch) == is_faster
+        layer(torch.randn(1, 4, 8, 8))
+    assert len(measured) == 1, "without `note` nothing is measured"
+
+
+def test_measuring_changes_neither_random_numbers_nor_gradients_and_works_while_sampling(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(strided, "LEAST", 0)
+    layer, x = Double(6, 4), torch.randn(2, 6, 4, 4)
+    state = torch.get_rng_state()
+    with Forms(note=lambda *_: None).used():
+        with torch.inference_mode():
+            layer(x)
+        layer(torch.cat([x, x, x])).sum().backward()
+    assert torch.equal(torch.get_rng_state(), state)
+    expected = Double(6, 4)
+    expected.load_state_dict(layer.state_dict())
+    expected(torch.cat([x, x, x])).sum().backward()
+    torch.testing.assert_close(layer.weight.grad, expected.weight.grad)
+
+
+def test_the_first_map_can_be_exported_for_any_batch() -> None:
+    layer, z = FromLatent(5, 7), torch.randn(4, 5)
+    exported = torch.export.export(layer, (z[:2],), dynamic_shapes={"z": {0: torch.export.Dim("batch")}}).module()
+    torch.testing.assert_close(exported(z), layer(z))

@@ -121,7 +121,7 @@ def test_the_doctors_findings_and_the_checkups_are_shown(run: Path) -> None:
     state = json.loads((run / "state.json").read_text())
     (run / "state.json").write_text(json.dumps(state | {"best": {"KID": 2.0, "kimg": 2001.0}, "rescues": []}))
     page = ganfold.report(run).read_text()
-    assert "The best checkpoint is that of 2001 kimg, with a KID of 2 to held-out images" in page
+    assert "The best checkpoint is that of 2001 kimg, with a quick KID of 2." in page
     assert "The doctor says: D overfits" in page
     assert "Its opinion of held-out images is 60% of the way" in page
     assert page.count("<svg") == 6  # KID and D's opinions beside the four

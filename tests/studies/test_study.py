@@ -84,8 +84,27 @@ def test_the_same_call_does_nothing_anew_and_another_is_refused(
     assert (out / "report.html").read_text() == page
     assert json.loads((out / "study.json").read_text()) == result.to_dict()
     assert str(result).endswith(f"The whole story: {out / 'report.html'}")
-    with pytest.raises(GanfoldError, match="was begun with ratio = 1.0 and you ask for 2"):
+    with pytest.raises(GanfoldError, match="was begun with ratio = 1.0, and 2"):
         study(many, out, ratio=2, **TINY)
+
+
+def test_images_that_were_moved_are_known_by_their_content(
+    done: tuple[Study, Path], many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, moved = tmp_path / "out", tmp_path / "moved.npz"
+    shutil.copytree(done[1], out)
+    shutil.copy(many, moved)
+
+    def never(*_: object) -> None:
+        raise AssertionError("a job that is done is done again")
+
+    monkeypatch.setattr("ganfold.studies.jobs.run_job", never)
+    assert study(moved, out, **TINY).rows == done[0].rows
+    content = json.loads((out / "settings.json").read_text())
+    assert content["data"] == str(moved)
+    (out / "settings.json").write_text(json.dumps(content | {"fingerprint": "another"}))
+    with pytest.raises(GanfoldError, match="was begun on other images than are there now"):
+        study(moved, out, **TINY)
 
 
 def test_replicates_and_classifiers_can_be_added(done: tuple[Study, Path], many: Path, tmp_path: Path) -> None:

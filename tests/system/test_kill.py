@@ -1,4 +1,9 @@
-"""kill -9 at any moment, the same command again: the same bits as if nothing had happened."""
+"""Real processes of `train`: kill -9 at any moment, signals, nohup, a closed pipe, a disk that fills.
+
+Each point of each verb is tried in test_stops.py, in forks. Here are the things that a fork cannot show: the moment is
+the clock's and lies within a step, the exit code is the shell's, and the process starts anew. Looked for in `train`
+alone, because only `train` catches signals; all other verbs die by them as Python does.
+"""
 
 from __future__ import annotations
 

@@ -453,3 +453,47 @@ def test_rivals_fill_the_hole_alone() -> None:
     for name in ("Telea", "Navier-Stokes"):
         assert np.abs(found[name][1].astype(int) - 70).max() <= 1
     assert (found["mean colour"][holes] == 20).all()
+
+
+def test_an_image_that_no_generator_makes_is_said_to_be_far(
+    faces: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = faces.sample(1, seed=5)[0]
+    (tmp_path / "in").mkdir()
+    Image.fromarray(own).save(tmp_path / "in" / "own.png")
+    side = own.shape[0]
+    noise = np.random.default_rng(0).integers(0, 2, own.shape, np.uint8) * 255
+    Image.fromarray(noise).save(tmp_path / "in" / "noise.png")
+    mask = masked(tmp_path / "m.png", own.shape[:2], (side // 4, side // 4, side // 2, side // 2))
+    search = ["--steps", "60", "--starts", "4", "--force"]
+
+    def said(name: str) -> list[str]:
+        words = ["inpaint", str(faces.path), str(tmp_path / "in" / name), "--mask", str(mask), *search]
+        assert main([*words, "--out", str(tmp_path / ("out" if name == "." else "out.png"))]) == 0
+        return capsys.readouterr().out.splitlines()[1:]
+
+    (far,) = said("noise.png")
+    assert far.startswith("Note: noise.png: this image is far from what the generator makes: the search ended at ")
+    (near,) = said("own.png")
+    assert near.startswith("own.png: the search ended at ")
+    assert said(".") == [far]  # a folder names only what is far
+
+
+def test_a_fit_is_measured_in_levels_beside_the_hole(faces: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    side = faces.gan.shape.resolution
+    image, mask = torch.zeros(1, faces.gan.shape.channels, side, side), torch.zeros(1, 1, side, side)
+    mask[..., :4, :4] = 1
+    made = image + 20 / 127.5
+    made[..., -1, -1] = 1  # far from the hole: it does not count
+    monkeypatch.setattr(inpainting, "search", lambda *_, **__: made)
+    searcher = inpainting.Searcher(faces.gan, 1, 1, 0)
+    samples = torch.zeros(3, *image.shape[1:])
+    samples[1] += 10 / 127.5
+    samples[2] += 40 / 127.5
+    searcher.__dict__["_samples"] = samples
+    searcher(image, mask)
+    assert searcher.fits[0].residual == pytest.approx(20, abs=1e-3)
+    assert searcher.fits[0].usual == pytest.approx(10, abs=1e-3)  # nearest others: 10, 10, 30
+    assert searcher.fits[0].is_far
+    assert len(searcher.told("a", every=False)) == 1
+    assert searcher.told("a", every=True) == []

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 import ganfold
 from ganfold.cli import main
@@ -23,7 +24,7 @@ from ganfold.metrics.paired import TaskMetric
 from ganfold.networks.degrade import enlarge
 from ganfold.runs.run import Run
 from ganfold.tasks import super_resolution
-from ganfold.tasks.super_resolution import compare, enlarged
+from ganfold.tasks.super_resolution import against_bicubic, compare, enlarged, gain
 from ganfold.verbs.upscale import upscale
 
 OPTIONS: dict[str, Any] = {"batch": 8, "width": 4, "blocks": 1, "scale": 2, "pretrain_kimg": 0.02, "kimg": 0.04}
@@ -81,7 +82,7 @@ def test_tiles_are_the_whole_within_rounding_and_no_larger_than_asked(
 
     monkeypatch.setattr(run.gan, "sample", watched)
     upscale(run, path, tmp_path / "tiles.png", tile=16)
-    assert len(sizes) == 6 * 4
+    assert len(sizes) == 6 * 4 + 1  # and the patches on which its gain is measured
     assert max(sizes) <= 16 + 2 * run.gan.reach
     whole = values(tmp_path / "whole.png")
     assert np.abs(values(tmp_path / "tiles.png") - whole).max() <= 1
@@ -130,7 +131,8 @@ def test_what_is_known_against_a_run_is_said(run: Run, tmp_path: Path, capsys: p
     folder = shutil.copytree(run.path, tmp_path / "sr")
     words[1:3] = [str(folder), str(path)]
     assert main(words) == 0
-    assert capsys.readouterr().out.splitlines() == [str(tmp_path / "out.png")]
+    assert "pretraining" not in (said := capsys.readouterr().out)
+    assert said.splitlines()[0] == str(tmp_path / "out.png")
     (folder / "evaluation.json").write_text('{"task": [{"name": "damaged"}]}')
     state = json.loads((folder / "state.json").read_text())
     (folder / "state.json").write_text(json.dumps(state | {"images": 16}))
@@ -143,6 +145,40 @@ def test_what_is_known_against_a_run_is_said(run: Run, tmp_path: Path, capsys: p
         (folder / "evaluation.json").write_text(json.dumps({"task": [asdict(metric) for metric in task]}))
         assert main(words) == 0
         assert ("is worse than bicubic enlargement by its last evaluation" in capsys.readouterr().out) == is_said
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_the_gain_over_bicubic_is_measured_on_the_image_itself(
+    monkeypatch: pytest.MonkeyPatch, mode: str, channels: int
+) -> None:
+    image, network = drawn((300, 100), mode), gan(channels)
+    sizes = []
+
+    def perfect(z: Tensor, condition: dict[str, Tensor]) -> Tensor:
+        sizes.append(tuple(condition["low"].shape))
+        return enlarge(condition["low"], 2)
+
+    monkeypatch.setattr(network, "sample", perfect)
+    both = against_bicubic(network, image)
+    assert both is not None
+    assert both[0] == both[1]
+    assert sizes == [(2, channels, 48, 48)]  # patches of 96 pixels that do not overlap
+    assert against_bicubic(network, drawn((15, 100), mode)) is None  # under 8 pixels when it is smaller
+    assert against_bicubic(network, drawn((16, 100), mode)) is not None
+
+
+def test_a_gain_and_its_absence_are_said(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert gain({"a": (27.0, 25.5)}, 4).startswith("Gain over bicubic enlargement: 1.5 dB (PSNR 27.0 dB against 25.5")
+    assert "1 of them gain nothing: b.png" in gain({"a": (27, 25), "b.png": (25, 25), "c": None}, 4)
+    assert gain({"a": (25.0, 25.0), "b": (24.0, 24.5)}, 4).startswith("Note: no gain over bicubic enlargement (PSNR 24")
+    assert gain({}, 4) == ""
+    assert main(["upscale", str(run.path), str(picture(tmp_path / "a.png")), "--out", str(tmp_path / "b.png")]) == 0
+    assert "Note: no gain over bicubic enlargement (PSNR" in capsys.readouterr().out  # of noise, after a few steps
+    small = picture(tmp_path / "s.png", (9, 9))
+    assert main(["upscale", str(run.path), str(small), "--out", str(tmp_path / "c.png"), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["psnr"], "cannot be measured" in said["gain"]) == ({}, True)
 
 
 def test_refusals_are_one_sentence_and_leave_nothing(
@@ -202,6 +238,32 @@ def test_evaluate_measures_the_task_beside_bicubic_and_other_runs(run: Run, monk
     again = named(super_resolution.measure(run, 0, 60, {"twin": run}))
     assert again["PSNR Y"]["twin"] == again["PSNR Y"]["srgan"] == task["PSNR Y"]["srgan"]
     assert again["PSNR Y"]["bicubic"] == task["PSNR Y"]["bicubic"]
+
+
+def test_few_images_are_enough_for_the_task_and_doubts_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(super_resolution, "efficientnet", lambda: extractor("pixels"))
+    np.save(tmp_path / "few.npy", np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), np.uint8))
+    options = OPTIONS | {"pretrain_kimg": 1}
+    few = ganfold.train("srgan", tmp_path / "few.npy", tmp_path / "sr", held_out=0.2, progress=False, **options)
+    assert main(["evaluate", str(few.path), "--features", "pixels"]) == 0
+    said = capsys.readouterr().out
+    assert "PSNR Y (higher is better): srgan" in said
+    assert "cannot be known from 4 images: it takes 50 in each set" in said
+    assert "never left its pretraining (0.04 of 1 kimg)" in said
+    assert "better\n" not in said.splitlines()[0]
+    found = ganfold.evaluate(few, features="pixels", progress=False)
+    assert found.metrics == []
+    with pytest.raises(GanfoldError, match="there are none, since there were too few images"):
+        _ = found["KID"]
+    page = ganfold.report(few.path).read_text()
+    assert "PSNR Y" in page
+    assert "cannot be known from 4 images" in page
+    dcgan = {"batch": 8, "width": 4, "kimg": 0.008, "held_out": 0.2, "progress": False}
+    faces = ganfold.train("dcgan", tmp_path / "few.npy", tmp_path / "faces", **dcgan)
+    with pytest.raises(GanfoldError, match="only 4 images in each set"):
+        ganfold.evaluate(faces, features="pixels", progress=False)
 
 
 def test_a_loaded_run_of_another_kind_is_refused(squares: Path, tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ def test_only_what_is_transparent_is_filled(squares: Path, tmp_path: Path) -> No
         ({}, 15, r"too small: 15 x 20 px, and .*edges needs 16: enlarge it"),
         ({"tile": 16}, 24, "--tile 16 is less than the 32 px"),
         ({"reverse": True}, 24, "learns one direction: leave out --reverse"),
-        ({"size": 0}, 24, "--size must be 1 or more"),
+        ({"size": 0}, 24, "size must be 1 or more"),
     ],
 )
 def test_what_is_refused(

@@ -61,7 +61,7 @@ def test_a_healthy_log_is_passed_over_in_silence() -> None:
             log(checkup={"coverage": 0.6, "coverage/worst class": 0.05, "worst class": 1}),
             "5% of its real images are covered, 60% of all",
         ),
-        ("G wins", log({"D(x)": 0.5, "D(G(z)) before": 0.5}), "D(x) 0.500, D(G(z)) 0.500, KID 1.33"),
+        ("G wins", log({"D(x)": 0.5, "D(G(z)) before": 0.5}), "D(x) 0.500, D(G(z)) 0.500, quick KID 1.33"),
         ("G wins", log({"move/D": 0.0}), "D's weights have not moved"),
         ("D wins", log({"D(x)": 0.999, "D(G(z)) after": 0.0004}), "D(x) 0.999, D(G(z)) 0.0004"),
         ("D overfits", log(checkup={"opinion/held-out": -1.0}), "is 60% of the way"),
@@ -71,7 +71,7 @@ def test_a_healthy_log_is_passed_over_in_silence() -> None:
             log(checkup=LEAK),
             "takes 90% of them for augmented, 70% of real images that are, and 10%",
         ),
-        ("diverges", log(kids=[3.0, 1.5, 0.5, 0.4, 2.2, 2.4]), "KID was 0.4 at 53.3333 kimg and is 2.4 now"),
+        ("diverges", log(kids=[3.0, 1.5, 0.5, 0.4, 2.2, 2.4]), "the quick KID was 0.4 at 53.3333 kimg and is 2.4 now"),
         ("oscillation", log(kids=[3.0, 1.0, 1.8, 0.9, 1.7, 0.9, 1.6, 1.0]), "went up and down by"),
     ],
 )
@@ -128,7 +128,7 @@ def test_rescues_and_failures_are_told() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("plant", list(PLANTS)[:6])
 def test_planted_failures_are_named_and_a_healthy_run_is_not(plant: str, tmp_path: Path) -> None:
-    """One seed each; docs/doctor.md has three, and more healthy runs."""
+    """One seed each; docs/guide/the-doctor.md has three, and more healthy runs."""
     found = {diagnosis.name for diagnosis in named(planted(plant, 0, tmp_path, kimg=24))}
     expected = PLANTS[plant][1]
     assert found & expected if expected else not found

@@ -19,6 +19,7 @@ from PIL import Image
 
 import ganfold
 from ganfold.cli import main
+from ganfold.verbs import VERBS
 
 FLAGS = [
     "--batch",
@@ -93,6 +94,15 @@ def test_sample_does_not_write_over_what_is_there(
             "report_kimg must be a finite number, not inf",
         ),
         ("train dcgan --data {squares} --out {tmp}/s --held-out nan", "held_out must be a number, not nan"),
+        ("train dcgan --data {squares} --out {tmp}/out.jpg", "out is {tmp}/out.jpg, a name of a file, and a folder is"),
+        ("plan {squares} --out {tmp}/out.PNG", "a folder is written: leave out .PNG"),
+        ("copies {run} --out {tmp}/out.json", "a folder is written: leave out .json"),
+        ("augment {squares} --out {tmp}/out.zip", "a folder is written: leave out .zip"),
+        ("study {squares} --out {tmp}/out.html", "a folder is written: leave out .html"),
+        ("evaluate {run} --out -", "out is -, and no command reads or writes a pipe: give a path (a file"),
+        ("sample {run} --out -", "out is -, and no"),
+        ("check -", "data is -, and no"),
+        ("sample {run} --out {tmp}/s.png --count 100000000", "a grid of 100,000,000 images needs more memory than"),
         ("list", "there is no command 'list'; did you mean 'gans'?"),
         ("train --gan dcgan --data {squares}", "takes the name of the GAN first: ganfold train dcgan --data"),
         ("train dcgan --data x --learning-rate 1", "has no option --learning-rate; did you mean --lr ("),
@@ -270,3 +280,15 @@ def test_the_help_ends_in_a_terminal_of_one_column() -> None:
     words = [sys.executable, "-m", "ganfold", "train", "dcgan", "--help"]
     done = subprocess.run(words, env=os.environ | {"COLUMNS": "1"}, capture_output=True, timeout=30, check=False)
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_of_a_verb_names_its_arguments_plainly(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    said = capsys.readouterr().out
+    for word in ("Args:", "{None}", "PICTURE", "picture", "PATH"):
+        assert word not in said
+    takes_run = verb in ("sample", "probe", "report", "upscale", "inpaint", "translate")
+    assert (" RUN" in said.splitlines()[0]) == takes_run
+    assert (" IMAGE\n" in said[:200]) == (verb in ("upscale", "inpaint", "translate"))

@@ -98,15 +98,15 @@ def test_the_command_line_takes_all_options_of_the_gan_that_it_names(
     words = ["plan", str(squares), "--gan=pix2pix", "--input", "grey", "--width", "8", "--batch", "16", "--kimg", "1"]
     assert main([*words, "--patch", "16"]) == 0
     said = capsys.readouterr().out
-    assert re.search(r"batch +16 +as you ask", said)  # though 16 is its default
+    assert re.search(r"batch +16 +as requested", said)  # though 16 is its default
     assert re.search(r"D \d+,\d{3} weights", said)
     assert {"--input grey", "--patch 16"} <= set(re.findall(r"--\w+ \w+", said.splitlines()[-1]))
     assert main(["plan", str(squares), "--gan", "rsgan", "--width", "4", "--no-smooth", "--kimg", "1"]) == 0
     assert "--no-smooth" in capsys.readouterr().out.splitlines()[-1]
     assert main(["plan", str(squares), "--width", "4", "--kimg", "1", "--flatten", "True", "--input-noise", "0"]) == 0
     said = capsys.readouterr().out
-    assert re.search(r"flatten +yes +as you ask", said)
-    assert re.search(r"input noise +0 +as you ask", said)
+    assert re.search(r"flatten +yes +as requested", said)
+    assert re.search(r"input noise +0 +as requested", said)
     assert "--flatten --input-noise 0 " in said + " "
     assert main([*words, "--smooth"]) == 2
     assert "--smooth" in capsys.readouterr().err
@@ -150,7 +150,8 @@ def test_a_plan_chooses_all_with_reasons_and_writes_nothing(
     assert all(choice.why for choice in plan.choices)
     assert plan.images_per_second > 0
     assert plan.memory > 2**20
-    assert plan.weights.startswith("G 0.")
+    assert plan.epochs == pytest.approx(plan.kimg * 1000 / 96)
+    assert re.fullmatch(r"G 100,544, D \d\d,\d{3}", plan.weights)  # one unit for all
     assert "decay_kimg" not in plan.options  # its rate does not fall
     assert plan.kimg == pytest.approx(plan.minutes * 60 * plan.images_per_second / 1000)
     text = "\n".join(plan.lines())
@@ -170,7 +171,23 @@ def test_what_the_user_gives_is_kept_and_the_rest_goes_around_it(squares: Path) 
     assert all(reasons[name].startswith("as ") for name in ("resolution", "augment", "channels", "batch", "budget"))
     both = ganfold.plan(squares, kimg=1000, minutes=1, **TINY)
     assert both.minutes == 1
-    assert values(both)["budget"] == "1000 kimg or 1 minutes"
+    assert values(both)["budget"] == "1,000 kimg or 1 minute"
+
+
+def test_a_budget_that_holds_no_step_is_said_and_a_small_one_in_words(
+    squares: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "try_steps", lambda *_: trial.Trial(8.0, 2**20, 1, "", 0))  # a step takes a second
+    plan = ganfold.plan(squares, minutes=0.01, **TINY)
+    assert plan.minutes == pytest.approx(1 / 60)
+    assert {choice.name: choice.why for choice in plan.choices}[
+        "budget"
+    ] == "as requested, but training makes at least one step"
+    taken = "Training will take about 0.017 minutes and see about 0.008 kimg: each image less than once."
+    assert f"{taken} An epoch, each image once, is 0.096 kimg." in plan.lines()
+    text = "\n".join(ganfold.plan(squares, minutes=1, **TINY).lines())
+    assert "Training will take about 1 minute and see about 0.48 kimg: each image about 5 times." in text
+    assert re.search(r"budget +1 minute +as requested", text)
 
 
 def test_a_plan_for_a_gan_of_the_users_choice(squares: Path) -> None:
@@ -227,7 +244,7 @@ def test_the_bare_command_again_goes_on_without_another_plan(
     assert main([w for w in words if w not in ("--width", "4")]) == 0
     assert "is done: 0.4 kimg" in capsys.readouterr().out
     assert main([*words, "--batch", "8"]) == 2
-    assert "was trained with batch = 16 and you ask for 8" in capsys.readouterr().err
+    assert "was trained with batch = 16, and 8 is requested" in capsys.readouterr().err
 
 
 def test_a_restart_plans_anew(squares: Path, tmp_path: Path) -> None:
@@ -247,7 +264,7 @@ def test_a_plan_for_drawings(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "--flatten --input-noise 0.35" in plan.command
     assert main(["plan", str(tmp_path / "plain.npy"), "--width", "4", "--kimg", "1", "--flatten", "False"]) == 0
     said = capsys.readouterr().out
-    assert re.search(r"flatten +no +as you ask", said)
+    assert re.search(r"flatten +no +as requested", said)
     assert "--flatten" not in said
 
 

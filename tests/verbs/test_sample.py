@@ -17,8 +17,8 @@ import ganfold
 from ganfold.cli import main
 from ganfold.errors import GanfoldError
 from ganfold.files import locked
+from ganfold.runs import writers
 from ganfold.runs.run import Run
-from ganfold.verbs import sample as verb
 from ganfold.verbs.sample import sample
 
 SMALL: dict[str, Any] = {"batch": 8, "width": 4, "kimg": 0.008, "evaluate_every": 0, "progress": False}
@@ -57,7 +57,7 @@ def test_files_are_the_same_whatever_is_in_memory_at_once(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sample(run, tmp_path / "one", count=20, start=3)
-    monkeypatch.setattr(verb, "BLOCK", 7)
+    monkeypatch.setattr(writers, "BLOCK", 7)
     sample(run, tmp_path / "two", count=20, start=3)
     assert files(tmp_path / "one") == files(tmp_path / "two")
     assert len(files(tmp_path / "one")) == 20

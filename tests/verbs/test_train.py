@@ -82,7 +82,7 @@ def test_a_run_leaves_all_that_a_reader_needs(squares: Path, tmp_path: Path) -> 
     run = small("dcgan", squares, out)
     names = {p.name for p in out.iterdir()}
     assert names == {
-        "checkpoints", "config.json", "contact.png", "data.json", "log.jsonl", "progress.webp", "samples",
+        "checkpoints", "config.json", "contact.png", "data.json", "forms.json", "log.jsonl", "progress.webp", "samples",
         "state.json", "tensorboard",
     }  # fmt: skip
     log = rows(out)
@@ -183,9 +183,9 @@ def test_ctrl_c_saves_says_how_to_go_on_and_loses_nothing(
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"seed": 1}, "was trained with seed = 0 and you ask for 1"),
-        ({"batch": 16}, "was trained with batch = 8 and you ask for 16"),
-        ({"lr": 1e-3}, "was trained with lr = 0.0002 and you ask for 0.001"),
+        ({"seed": 1}, "was trained with seed = 0, and 1 is requested"),
+        ({"batch": 16}, "was trained with batch = 8, and 16 is requested"),
+        ({"lr": 1e-3}, "was trained with lr = 0.0002, and 0.001 is requested"),
         ({"betas": (0.0, 0.9)}, "trained with betas"),
         ({"flips": True}, "trained with flips"),
     ],
@@ -202,7 +202,7 @@ def test_other_hyper_parameters_are_named_and_refused(
 
 def test_another_gan_or_other_images_are_refused_and_restart_begins_anew(squares: Path, tmp_path: Path) -> None:
     small("dcgan", squares, tmp_path / "run", kimg=0.016)
-    with pytest.raises(GanfoldError, match="was trained with gan = dcgan and you ask for gan"):
+    with pytest.raises(GanfoldError, match="was trained with gan = dcgan, and gan is requested"):
         small("gan", squares, tmp_path / "run")
     other = tmp_path / "other.npz"
     np.savez(other, images=np.load(squares)["images"][::-1][:64] + 1)
@@ -342,7 +342,7 @@ def test_an_exploding_learning_rate_is_caught(squares: Path, tmp_path: Path) -> 
         ({"minutes": -1}, "minutes must be above 0"),
         ({"lr": -1.0}, "lr must be 0 or more"),
         ({"lr": float("nan")}, "lr must be 0 or more"),
-        ({"batch": 1}, "batch must be 2 or more"),
+        ({"batch": 0}, "batch must be 1 or more"),
         ({"width": 0}, "width must be 1 or more"),
         ({"betas": (0.5, 1.0)}, "betas must be 0 or more and below 1"),
         ({"label_smoothing": 1.5}, "label_smoothing must be 0 or more and below 1"),

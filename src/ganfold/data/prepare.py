@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from ganfold.data import work
-from ganfold.data.cache import Prepared, building, find_entry, native_of, store
+from ganfold.data.cache import Prepared, building, clear, find_entry, held, native_of, store
+from ganfold.data.pruning import limit_of, prune_aloud
 from ganfold.data.sources.decode import Fit, TargetShape, Traits
 from ganfold.data.sources.findings import CLASSES, FEW, Finding, Findings, counted, shown
 from ganfold.data.sources.source import Listing, Source, key_of
@@ -67,9 +68,11 @@ def prepare(
     Raises:
         GanfoldError: no image is usable, the resolution is out of range, or the cache cannot be written.
     """
+    clear(cache)
     native = native_of(cache, source.key)
     if native and (entry := find_entry(cache, _key(source, options, native))):
         return entry
+    limit = limit_of(cache)
     try:
         for part in ("index", "content", "native", "building"):
             (cache / part).mkdir(parents=True, exist_ok=True)
@@ -79,7 +82,7 @@ def prepare(
             findings = Findings(source=name, found=len(listing.names), notes=listing.notes)
             if workers is None:
                 workers = _workers(len(listing.names), listing.size)
-            key = _Preparation(source, options, cache, folder, listing, findings, workers, progress).run()
+            made = _Preparation(source, options, cache, folder, listing, findings, workers, progress).run()
     except OSError as error:
         if isinstance(error.filename, str | os.PathLike) and not Path(error.filename).is_relative_to(cache):
             raise GanfoldError(f"cannot read {error.filename}: {error.strerror}") from error
@@ -88,9 +91,9 @@ def prepare(
                 f"cannot write the cache {cache}: set GANFOLD_CACHE to a folder that can be written"
             ) from error
         raise unwritable(cache, error) from error
-    made = find_entry(cache, key)
     if not made:  # another process is clearing the cache
         raise GanfoldError(f"the cache entry in {cache} vanished while it was made: give the same command again")
+    prune_aloud(cache, limit)
     return made
 
 
@@ -98,9 +101,18 @@ def prepare(
 class _Pass:
     """What one pass over M images has shown."""
 
-    traits: np.ndarray  # uint8 (M,)
+    traits: np.ndarray  # uint16 (M,)
     sizes: np.ndarray  # uint32 (M, 2), width and height, after a look
     digests: np.ndarray  # uint64 (M, 2), of the pixels, after decoding
+
+
+@dataclass(frozen=True)
+class _Values:
+    """What the pixels of the N used images are like."""
+
+    brightest: np.ndarray  # uint8 (N,): the highest value of an image, alpha left out
+    is_flat: np.ndarray  # bool (N,): all its pixels are equal
+    is_grey: bool  # there are several channels, and no pixel of any image has a colour
 
 
 @dataclass
@@ -116,8 +128,8 @@ class _Preparation:
     workers: int
     progress: bool
 
-    def run(self) -> str:
-        """Prepare the source; returns the key of its entry."""
+    def run(self) -> Prepared | None:
+        """Prepare the source; returns its entry, or None if another program has removed it."""
         faults: dict[int, str] = {}
         # Headers first: the sizes and modes of all images decide the one shape that all get.
         indices, headers = self._look(faults)
@@ -152,7 +164,7 @@ class _Preparation:
     def _pass(self, title: str, indices: np.ndarray, shape: TargetShape | None, faults: dict[int, str]) -> _Pass:
         """Look at, or with a `shape` decode, the images with these numbers. Adds what is wrong to `faults`."""
         count = len(indices)
-        done = _Pass(np.zeros(count, np.uint8), np.zeros((count, 2), np.uint32), np.zeros((count, 2), np.uint64))
+        done = _Pass(np.zeros(count, np.uint16), np.zeros((count, 2), np.uint32), np.zeros((count, 2), np.uint64))
         at_once = min(PORTION, 1 + count // (8 * self.workers + 1))  # few large photos are shared by all workers
         target = self.folder / "images.npy" if shape else None
         if shape:
@@ -191,7 +203,7 @@ class _Preparation:
         write_json(self.cache / "native" / f"{self.source.key}.json", median)
         resolution, why = _resolution(options.resolution, median)
         if options.channels:
-            channels, reason = options.channels, "as asked"
+            channels, reason = options.channels, "as requested"
         elif (headers.traits & Traits.GREY).all():
             channels, reason = 1, "all images are grey"
         else:
@@ -210,7 +222,7 @@ class _Preparation:
         if need > free:
             raise GanfoldError(
                 f"no space left for the cache {self.cache}: {need / 1e9:,.1f} GB needed, {free / 1e9:,.1f} free; "
-                "free some, or set GANFOLD_CACHE to a folder on another disk"
+                "free some (`ganfold cache` lists what can go), or set GANFOLD_CACHE to a folder on another disk"
             )
         with open(images, "wb") as file:
             file.write(_header(count, shape))
@@ -241,6 +253,12 @@ class _Preparation:
         if shape.fit != "stretch":
             how = "cropped to the middle square" if shape.fit == "crop" else "padded to a square"
             changes[f"not square, {how}"] = sizes[:, 0] != sizes[:, 1]
+        generated = np.flatnonzero(traits & Traits.GENERATED)
+        findings.generated = len(generated)
+        if len(generated):
+            said = f"{counted(len(generated))} {'was' if len(generated) == 1 else 'were'} made by ganfold"
+            such = shown(names[indices[generated[0]]])
+            findings.warnings.append(f"{said} (such as {such}): take them out, unless generated images are meant")
         findings.converted = {what: n for what, where in changes.items() if (n := int(np.count_nonzero(where)))}
         for trait, why in (
             (Traits.FRAMES, "animation: its first frame is used"),
@@ -248,6 +266,23 @@ class _Preparation:
             (Traits.STRETCHED, "values out of any usual range: its darkest is made black, its brightest white"),
         ):
             findings.repaired += [Finding(shown(names[i]), why) for i in indices[(traits & trait) > 0].tolist()]
+
+    def _report_values(self, values: _Values, used: np.ndarray) -> None:
+        """Say where the pixels show little or nothing: flat colours, colours that are all grey, near black."""
+        self._report_dark(values.brightest, used)
+        flat = np.flatnonzero(values.is_flat & (values.brightest > DARK))  # the others have had their note
+        if values.is_flat.all():
+            self.findings.warnings.insert(
+                0, "each image is of one flat colour, so there is nothing to learn: look at how they were saved"
+            )
+        elif len(flat):
+            verb = "is" if len(flat) == 1 else "are"
+            first = shown(self.listing.names[used[flat[0]]])
+            self.findings.notes.append(f"{counted(len(flat))} {verb} of one flat colour (such as {first}).")
+        if values.is_grey and not self.options.channels:
+            self.findings.notes.append(
+                "The files have colours, but all their pixels are grey: --channels 1 makes training faster."
+            )
 
     def _report_dark(self, brightest: np.ndarray, used: np.ndarray) -> None:
         """Warn of images that are nearly black, such as masks of 0 and 1 and scans of 12 bits in 16."""
@@ -292,10 +327,11 @@ class _Preparation:
         labels: np.ndarray | None,
         classes: tuple[str, ...],
         shape: TargetShape,
-    ) -> str:
-        """Write all files of the entry, then rename them into the cache; returns the key of the entry."""
+    ) -> Prepared | None:
+        """Write all files of the entry, rename them into the cache, and open it."""
         listing, findings = self.listing, self.findings
-        held_out = _held_out(digests, labels, self.options.held_out)
+        groups = None if listing.groups is None else listing.groups[used]
+        held_out = _held_out(digests, labels, self.options.held_out, groups)
         findings.used, findings.held_out = len(used), len(held_out)
         findings.warn()
         content, index = self.folder / "content", self.folder / "index"
@@ -305,8 +341,8 @@ class _Preparation:
         if labels is not None:
             np.save(content / "labels.npy", labels)
         np.save(content / "held_out.npy", held_out)
-        fingerprint, brightest = _fingerprint(content, classes, shape)
-        self._report_dark(brightest, used)
+        fingerprint, values = _fingerprint(content, classes, shape)
+        self._report_values(values, used)
         write_strings(index / "names", (shown(listing.names[i]) for i in used.tolist()))
         if listing.rows:
             write_strings(index / "rows", _row_texts(*listing.rows, used))
@@ -318,8 +354,9 @@ class _Preparation:
         }
         (index / "entry.json").write_text(json.dumps(entry), encoding="utf-8")
         key = _key(self.source, self.options, findings.native["median"])
-        store(self.cache, key, content, index)
-        return key
+        with held(self.cache, "shared"):  # no other process prunes it before it is in use here
+            store(self.cache, key, content, index)
+            return find_entry(self.cache, key)
 
 
 def _workers(count: int, size: int) -> int:
@@ -335,7 +372,7 @@ def _resolution(requested: int | Callable[[int], int] | None, native: int) -> tu
             return LARGEST, f"the median shorter side is {native:,}, and {LARGEST:,} is the most"
         return native, f"the median shorter side is {native}"
     if not callable(requested):
-        return requested, f"as asked; the median shorter side is {native:,}"
+        return requested, f"as requested; the median shorter side is {native:,}"
     resolution = requested(native)
     check_resolution(resolution)
     makes = "makes it" if resolution == native else f"makes {resolution}"
@@ -372,21 +409,34 @@ def _labels(listing: Listing, used: np.ndarray) -> tuple[np.ndarray | None, tupl
     return np.array([classes.index(name) for name in names], np.int64)[labels], classes
 
 
-def _held_out(digests: np.ndarray, labels: np.ndarray | None, fraction: float | None) -> np.ndarray:
+def _held_out(
+    digests: np.ndarray, labels: np.ndarray | None, fraction: float | None, groups: np.ndarray | None = None
+) -> np.ndarray:
     """The images to hold out, int64, ascending: those with the smallest digests of their pixels.
 
     The choice follows from the content alone, not from names or order. Of each class the image with the largest digest
-    stays in training: no class leaves training altogether.
+    stays in training: no class leaves training altogether. The images of a group go together, and the group's digest
+    is that of all its images; by default at least two groups are held out, if there are four.
     """
     count = len(digests)
     default = 0 if count < FEW else min(round(0.1 * count), 5000)
     number = default if fraction is None else round(fraction * count)
-    order = np.lexsort((digests[:, 1], digests[:, 0]))
-    groups = np.zeros(count, np.int64) if labels is None else labels
-    _, last = np.unique(groups[order][::-1], return_index=True)
-    free = np.ones(count, bool)
-    free[count - 1 - last] = False
-    return np.sort(order[free][:number])
+    _, first, group, sizes = np.unique(
+        np.arange(count) if groups is None else groups, return_index=True, return_inverse=True, return_counts=True
+    )
+    joined = np.zeros((len(sizes), 2), np.uint64)
+    np.bitwise_xor.at(joined, group, digests)
+    order = np.lexsort((joined[:, 1], joined[:, 0]))
+    classes = np.zeros(len(sizes), np.int64) if labels is None else labels[first]
+    _, last = np.unique(classes[order][::-1], return_index=True)
+    free = np.ones(len(sizes), bool)
+    free[len(sizes) - 1 - last] = False
+    chosen = order[free]
+    before = np.cumsum(sizes[chosen]) - sizes[chosen]
+    enough = before >= number
+    if groups is not None and default and fraction is None and len(sizes) >= 4:
+        enough[:2] = False
+    return np.flatnonzero(np.isin(group, chosen[~enough]))
 
 
 def _row_texts(path: Path, places: np.ndarray, used: np.ndarray) -> Iterator[str]:
@@ -420,27 +470,30 @@ def _compact(images: Path, kept: np.ndarray, shape: TargetShape) -> None:
         file.write(_header(int(np.count_nonzero(kept)), shape))
 
 
-def _fingerprint(content: Path, classes: tuple[str, ...], shape: TargetShape) -> tuple[str, np.ndarray]:
-    """The digest of class names, pixels, labels and held-out rows; and the brightest value of each image, uint8 (N,).
+def _fingerprint(content: Path, classes: tuple[str, ...], shape: TargetShape) -> tuple[str, _Values]:
+    """The digest of class names, pixels, labels and held-out rows; and what the pixels are like.
 
     Both come of one reading: it is the longest part of this.
     """
     digest = hashlib.blake2b(repr(classes).encode(), digest_size=16)
-    pixels = shape.resolution**2
+    pixels, colours = shape.resolution**2, min(shape.channels, 3)
     size = shape.channels * pixels
-    brightest = [np.zeros(0, np.uint8)]
+    brightest, is_flat, is_grey = [np.zeros(0, np.uint8)], [np.zeros(0, bool)], colours > 1
     with open(content / "images.npy", "rb") as file:
         digest.update(file.read(HEADER))
         while part := file.read(max(1, 2**20 // size) * size):
             digest.update(part)
-            values = np.frombuffer(part, np.uint8).reshape(-1, size)
-            brightest.append(values[:, : min(shape.channels, 3) * pixels].max(1))  # not of alpha
+            values = np.frombuffer(part, np.uint8).reshape(-1, shape.channels, pixels)
+            highest = values.max(2)
+            brightest.append(highest[:, :colours].max(1))
+            is_flat.append((highest == values.min(2)).all(1))
+            is_grey = is_grey and all(np.array_equal(values[:, 0], values[:, i]) for i in range(1, colours))
     for name in ("labels.npy", "held_out.npy"):
         if (content / name).exists():
             with open(content / name, "rb") as file:
                 while part := file.read(2**20):
                     digest.update(part)
-    return digest.hexdigest(), np.concatenate(brightest)
+    return digest.hexdigest(), _Values(np.concatenate(brightest), np.concatenate(is_flat), is_grey)
 
 
 def _key(source: Source, options: LoadOptions, native: int) -> str:

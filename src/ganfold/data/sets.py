@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ganfold.data.cache import default_cache
 from ganfold.data.captions import LENGTH, captions_of, text_of, words_of
 from ganfold.data.imageset import ImageSet, load
+from ganfold.data.remote import open_source
 from ganfold.data.sources.findings import Finding, counted
-from ganfold.data.sources.lookup import find_source
 from ganfold.data.sources.pairs import halves
 from ganfold.errors import GanfoldError
 
@@ -40,7 +41,7 @@ def load_as(
     for part in (images, images.inputs) if images.inputs else (images,):
         if len(part.train) < 2:
             raise GanfoldError(
-                f"{part.source} holds one image to train on, which is too few: 2 are the least, and hundreds are wanted"
+                f"{part.source} holds one image to train on, which is too few: 2 are the least, and hundreds are better"
             )
     return images
 
@@ -61,12 +62,15 @@ def _load(
             )
         targets = load(target, **options)
         return replace(targets, inputs=load(source, **(options | {"resolution": targets.resolution})))
+    if data_kind == "captions" and options.get("crops") not in (None, "off"):
+        raise GanfoldError("captions have places, which are shares of the whole image: leave out --crops")
     images = load(source, **options)
     return _captioned(images, words, options.get("fit", "crop")) if data_kind == "captions" else images
 
 
 def _pairs(source: str | Path, options: dict[str, Any]) -> ImageSet:
-    inputs_source, targets_source = halves(find_source(source), str(source))
+    cache = Path(options.get("cache") or default_cache())
+    inputs_source, targets_source = halves(open_source(source, options.get("classes_from", 1), cache), str(source))
     options = options | {"keep_duplicates": True}  # equal targets may have different inputs
     targets = load(targets_source, name=str(source), **options)
     inputs = load(inputs_source, name=str(source), **(options | {"resolution": targets.resolution}))

@@ -6,10 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
-
-from ganfold.data.sources.decode import MARK, SHEET
-from ganfold.files import write_atomically
+from PIL import Image, ImageDraw, ImageFont
 
 if TYPE_CHECKING:
     from ganfold.data.imageset import ImageSet
@@ -24,6 +21,8 @@ def contact_sheet(images: ImageSet, path: str | Path, count: int = 64) -> None:
     Raises:
         GanfoldError: it cannot be written.
     """
+    from ganfold.images.grids import save_sheet  # which imports this package for its marks
+
     order = np.random.default_rng(0).permutation(images.train)
     if images.labels is not None:
         labels = np.asarray(images.labels[order])
@@ -46,9 +45,7 @@ def contact_sheet(images: ImageSet, path: str | Path, count: int = 64) -> None:
         for x, index in enumerate(row.tolist()):
             tile = _tile(np.asarray(images.images[index]), side)
             sheet.paste(tile, (margin + x * step + _GAP, y * step + _GAP))
-    text = PngImagePlugin.PngInfo()
-    text.add_text(MARK, SHEET)  # the sheet may lie among the images, and is none of them
-    write_atomically(Path(path), lambda temporary: sheet.save(temporary, "PNG", pnginfo=text))
+    save_sheet(sheet, Path(path))
 
 
 def _short(name: str) -> str:

@@ -47,7 +47,7 @@ class Outcome:
     """What came of a portion of n images."""
 
     slot: int
-    traits: np.ndarray  # uint8 (n,)
+    traits: np.ndarray  # uint16 (n,)
     sizes: np.ndarray  # uint32 (n, 2), width and height, after a look
     digests: np.ndarray  # uint64 (n, 2), of the pixels, after a conversion
     faults: dict[int, str]  # what is wrong, by the place in the portion
@@ -61,7 +61,7 @@ def process(portion: Portion) -> Outcome:
     """
     count, shape = len(portion.indices), portion.shape
     outcome = Outcome(
-        portion.slot, np.zeros(count, np.uint8), np.zeros((count, 2), np.uint32), np.zeros((count, 2), np.uint64), {}
+        portion.slot, np.zeros(count, np.uint16), np.zeros((count, 2), np.uint32), np.zeros((count, 2), np.uint64), {}
     )
     pixels = np.zeros((count, shape.channels, shape.resolution, shape.resolution) if shape else (0,), np.uint8)
     with warnings.catch_warnings():

@@ -16,13 +16,15 @@ from ganfold.gans.losses import LOSSES, watch_logits
 from ganfold.interface.options import BatchSize, Betas, Count, NotNegative, Share
 from ganfold.networks import dcgan, mlp
 from ganfold.networks.augment import augment
+from ganfold.networks.uniform import Uniform
 
 
 @dataclass(frozen=True)
 class Config:
     batch: BatchSize = 64  # images per step, over all ranks (sec. 4.1: 100)
     networks: Literal["conv", "mlp"] = "conv"  # those of `dcgan`, or those of `gan` as in the paper
-    z_dim: Count = 100  # dimensions of the latent z, normal (sec. 4.1: 100, uniform)
+    z_dim: Count = 100  # dimensions of the latent z (sec. 4.1: 100)
+    latent: Literal["normal", "uniform"] = "normal"  # distribution of z; uniform in [-1, 1] (sec. 4.1: uniform)
     label_dim: Count = 50  # dimensions of G's embedding of the label (sec. 4.1: a hidden layer of 1000 for y)
     width: Count = 64  # of conv: channels of the layer next to the image; doubles with each halving
     lr: NotNegative = 2e-4  # Adam's learning rate (sec. 4.1: SGD, from 0.1 down to 1e-6)
@@ -36,13 +38,14 @@ class Generator(nn.Module):
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
         z_dim, size = config.z_dim + config.label_dim, (shape.channels, shape.resolution)
+        self.spread = Uniform() if config.latent == "uniform" else nn.Identity()
         self.label = nn.Embedding(shape.classes, config.label_dim)
         nn.init.normal_(self.label.weight, 0, 0.1)  # small: if it is as large as z, each class becomes one image
         conv = config.networks == "conv"
         self.main = dcgan.Generator(z_dim, config.width, *size) if conv else mlp.Generator(z_dim, *size)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        return self.main(torch.cat([z, self.label(y)], 1))
+        return self.main(torch.cat([self.spread(z), self.label(y)], 1))
 
 
 class Discriminator(nn.Module):

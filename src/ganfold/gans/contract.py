@@ -89,6 +89,7 @@ class Phase:
     every: int = 1  # run in every n-th step only (lazy regularisers)
     since: float = 0.0  # run from this many kimg on ...
     until: float = math.inf  # ... and before this many (a beginning without a discriminator)
+    since_option: str = ""  # the option that sets `since`, for advice where training ends before
     early: Callable[[Batch], dict[str, Tensor]] | None = None
     """The first half of this phase's forward pass: it makes fields, and runs at the start of the step.
 
@@ -142,6 +143,7 @@ class GAN(nn.Module):
     ema_kimg: float = 10.0  # half-life of that average, in thousand images ...
     ema_share: float = 0.05  # ... and at most this share of the images seen
     temper: float = 1.0  # classes are drawn by their share to this power; see `Batches`
+    crops_natively: bool = False  # whether it learns from random crops of larger images, unless `crops` says otherwise
     mixes_images: bool = False  # whether a loss depends on which images share a batch, beyond BatchNorm
 
     # For tasks that take a user's image.

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganfold.errors import GanfoldError
 from ganfold.gans.contract import GAN, NOTHING, Batch, Condition, Phase, Shape, Terms, adam_pair
@@ -14,16 +14,19 @@ from ganfold.gans.losses import LOSSES, watch_logits
 from ganfold.interface.options import BatchSize, Betas, Count, NotNegative, Share, Smoothing
 from ganfold.networks.augment import augment, noisy
 from ganfold.networks.dcgan import Discriminator, Generator, initialise
+from ganfold.networks.uniform import Uniform
 
 
 @dataclass(frozen=True)
 class Config:
     batch: BatchSize = 128  # images per step, over all ranks (sec. 4)
-    z_dim: Count = 100  # dimensions of the latent z, normal (fig. 1: uniform)
+    z_dim: Count = 100  # dimensions of the latent z (fig. 1: 100)
+    latent: Literal["normal", "uniform"] = "normal"  # distribution of z; uniform in [-1, 1] (fig. 1: uniform)
     width: Count = 64  # channels of the layer next to the image; doubles with each halving (fig. 1: 128)
+    kernel: Literal[4, 5] = 4  # side of the kernels (the authors' code: 5)
     lr: NotNegative = 2e-4  # Adam's learning rate (sec. 4)
     betas: Betas = (0.5, 0.999)  # Adam's beta_1, beta_2 (sec. 4)
-    loss: Literal["nonsaturating", "minimax", "lsgan", "hinge"] = "nonsaturating"  # see docs/losses.md
+    loss: Literal["nonsaturating", "minimax", "lsgan", "hinge"] = "nonsaturating"  # adversarial loss
     label_smoothing: Smoothing = 0.0  # one-sided: D's target on reals is 1 - this (Salimans 2016, sec. 3.4)
     input_noise: NotNegative = 0.0  # deviation of normal noise on all images that D sees (Sonderby 2016, sec. 3)
     augment: Share = 0.0  # share of D's images shifted, recoloured, cut out; for few images (Zhao 2020) [try 0.5]
@@ -37,8 +40,11 @@ class DCGAN(GAN):
         self.loss, self.logs = LOSSES[config.loss], config.loss in ("nonsaturating", "minimax")
         if config.label_smoothing and not self.logs:
             raise GanfoldError(f"--label-smoothing is for the losses of cross-entropy, not for --loss {config.loss}")
-        self.G = Generator(config.z_dim, config.width, shape.channels, shape.resolution)
-        self.D = Discriminator(config.width, shape.channels, shape.resolution)
+        size = config.width, shape.channels, shape.resolution
+        self.G: nn.Module = Generator(config.z_dim, *size, config.kernel)
+        if config.latent == "uniform":
+            self.G = nn.Sequential(Uniform(), self.G)
+        self.D = Discriminator(*size, kernel=config.kernel)
         self.apply(initialise)
         self.latent = (config.z_dim,)
         self.optimizers = adam_pair(self, config)

@@ -4,20 +4,23 @@ layers that later practice gave it (BatchNorm, LeakyReLU, Adam) in place of maxo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganfold.gans.contract import GAN, NOTHING, Batch, Condition, Phase, Shape, Terms, adam_pair
 from ganfold.gans.losses import LOSSES, watch_logits
 from ganfold.interface.options import BatchSize, Betas, Count, NotNegative, Smoothing
 from ganfold.networks.augment import noisy
 from ganfold.networks.mlp import Discriminator, Generator
+from ganfold.networks.uniform import Uniform
 
 
 @dataclass(frozen=True)
 class Config:
     batch: BatchSize = 64  # images per step, over all ranks (the paper's code: 100)
-    z_dim: Count = 100  # dimensions of the latent z, normal (the paper's code: uniform)
+    z_dim: Count = 100  # dimensions of the latent z (the paper's code: 100)
+    latent: Literal["normal", "uniform"] = "normal"  # distribution of z; uniform in [-1, 1] (the code: in [0, 1])
     lr: NotNegative = 2e-4  # Adam's learning rate
     betas: Betas = (0.5, 0.999)  # Adam's beta_1, beta_2
     label_smoothing: Smoothing = 0.0  # one-sided: D's target on reals is 1 - this (Salimans 2016, sec. 3.4)
@@ -30,7 +33,9 @@ class MLPGAN(GAN):
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(config, shape)
         self.loss = LOSSES["nonsaturating"]
-        self.G = Generator(config.z_dim, shape.channels, shape.resolution)
+        self.G: nn.Module = Generator(config.z_dim, shape.channels, shape.resolution)
+        if config.latent == "uniform":
+            self.G = nn.Sequential(Uniform(), self.G)
         self.D = Discriminator(shape.channels, shape.resolution)
         self.latent = (config.z_dim,)
         self.optimizers = adam_pair(self, config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ganfold.errors import GanfoldError
 from ganfold.gans.contract import GAN, NOTHING, Batch, Condition, DataKind, Phase, Shape, Terms, adam_pair, cosine
 from ganfold.gans.losses import LOSSES
-from ganfold.interface.options import BatchSize, Betas, Count, NotNegative
+from ganfold.interface.options import Betas, Count, NotNegative, Range
 from ganfold.networks.dcgan import initialise
 from ganfold.networks.placing import Place, Words, crop, paste
 from ganfold.networks.strided import Double, FromLatent, Halve, ToLogit, pyramid
@@ -21,7 +21,7 @@ from ganfold.networks.strided import Double, FromLatent, Halve, ToLogit, pyramid
 
 @dataclass(frozen=True)
 class Config:
-    batch: BatchSize = 32  # images per step, over all ranks (the paper: 16)
+    batch: Annotated[int, Range(least=2)] = 32  # images per step, over all ranks (the paper: 16)
     where: Literal["box", "keypoints"] = "box"  # what names the place (sec. 4.1 and 4.2)
     z_dim: Count = 64  # dimensions of the latent z, normal (the paper: 100)
     text_dim: Count = 64  # dimensions of a text, learnt with G and D (the paper: 1024, of a pretrained network)

@@ -3,7 +3,6 @@ Information Maximizing Generative Adversarial Nets", arXiv:1606.03657."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,12 +15,14 @@ from ganfold.gans.losses import LOSSES, watch_logits
 from ganfold.interface.options import BatchSize, Betas, Count, NotNegative
 from ganfold.networks import dcgan, mlp
 from ganfold.networks.augment import warp
+from ganfold.networks.uniform import Uniform
 
 
 @dataclass(frozen=True)
 class Config:
     batch: BatchSize = 128  # images per step, over all ranks (the authors' code: 128)
-    z_dim: Count = 62  # dimensions of the latent's incompressible part, normal (app. C.1; the authors' code: uniform)
+    z_dim: Count = 62  # dimensions of the latent's incompressible part (app. C.1: 62)
+    latent: Literal["normal", "uniform"] = "normal"  # its distribution; uniform in [-1, 1] (the authors' code: uniform)
     categories: Count = 10  # values of the categorical code (app. C.1)
     continuous: Count = 2  # number of continuous codes, uniform in [-1, 1] (app. C.1)
     networks: Literal["conv", "mlp"] = "conv"  # those of `dcgan`, or the fully connected ones of `gan`
@@ -72,6 +73,7 @@ class InfoGAN(GAN):
         else:
             self.G = dcgan.Generator(config.z_dim + codes, config.width, *size)
             self.D = dcgan.Discriminator(config.width, *size)
+        self.uniform = Uniform()
         self.Q = Recogniser(self.D.features, codes)  # it shares D's trunk (sec. 6)
         self.apply(dcgan.initialise)
         self.latent = (config.z_dim + codes,)
@@ -86,7 +88,7 @@ class InfoGAN(GAN):
         """The category (B,) and the continuous codes (B, continuous) of normal latents."""
         first = self.config.z_dim
         category = z[:, first : first + self.config.categories].argmax(1)
-        return category, torch.erf(z[:, first + self.config.categories :] / math.sqrt(2))
+        return category, self.uniform(z[:, first + self.config.categories :])
 
     def read(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """D's logits (B,), and what Q reads: logits (B, categories) and means (B, continuous)."""
@@ -135,5 +137,8 @@ class InfoGAN(GAN):
 
     def sample(self, z: Tensor, condition: Condition = NOTHING) -> Tensor:
         category, continuous = self.codes(z)
-        c = F.one_hot(category, self.config.categories).to(z.dtype)
-        return self.G(torch.cat([z[:, : self.config.z_dim], c, continuous], 1))
+        values = torch.arange(self.config.categories, device=z.device)
+        c = (category[:, None] == values).to(z.dtype)  # `F.one_hot` may wait for the device, to check its input
+        rest = z[:, : self.config.z_dim]
+        rest = self.uniform(rest) if self.config.latent == "uniform" else rest
+        return self.G(torch.cat([rest, c, continuous], 1))

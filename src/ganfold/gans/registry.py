@@ -68,7 +68,7 @@ GANS = {
     "cgan": Entry(
         "ganfold.gans.cgan",
         "CGAN",
-        "A GAN that draws the class you ask for (Mirza 2014).",
+        "A GAN that draws the requested class (Mirza 2014).",
         "your images have classes, and you want the classic form",
     ),
     "wgan": Entry(

@@ -87,6 +87,7 @@ class SRGAN(GAN):
     task = "super-resolution"
     conditioned_on_images = True
     planned = ("batch", "width", "pretrain_kimg")
+    crops_natively = True  # sec. 3.2: what is learnt from images made small does not hold for a user's, at full size
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(config, shape)
@@ -106,8 +107,8 @@ class SRGAN(GAN):
         }
         self.phases = [
             Phase(self.pretraining, "pretraining", until=config.pretrain_kimg),
-            Phase(self.discriminator, "D", since=config.pretrain_kimg),
-            Phase(self.generator, "G", since=config.pretrain_kimg, early=self.fake),
+            Phase(self.discriminator, "D", since=config.pretrain_kimg, since_option="pretrain_kimg"),
+            Phase(self.generator, "G", since=config.pretrain_kimg, since_option="pretrain_kimg", early=self.fake),
         ]
 
     def condition(self, batch: Batch) -> Terms:

@@ -1,5 +1,5 @@
-"""WGAN: Arjovsky, Chintala, Bottou 2017, "Wasserstein GAN", arXiv:1701.07875, with the networks of `dcgan` or, as the
-paper claims to be enough, fully connected ones."""
+"""WGAN: Arjovsky, Chintala, Bottou 2017, "Wasserstein GAN", arXiv:1701.07875, with the networks of `dcgan`, or with
+fully connected ones for G alone, as in fig. 7, or for both."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ganfold.networks.dcgan import Discriminator, Generator, initialise
 @dataclass(frozen=True)
 class Config:
     batch: BatchSize = 64  # images per update, over all ranks (algorithm 1: m)
-    networks: Literal["conv", "mlp"] = "conv"  # those of `dcgan`, or the fully connected ones of `gan`
+    networks: Literal["conv", "mlp-g", "mlp"] = "conv"  # of `dcgan`; G fully connected (fig. 7); both, as in `gan`
     z_dim: Count = 100  # dimensions of the latent z, normal
     width: Count = 64  # of conv: channels of the layer next to the image; doubles with each halving
     critic_rounds: Count = 5  # updates of D for each of G (algorithm 1: n_critic)
@@ -31,7 +31,7 @@ class ClippedRMSprop(torch.optim.RMSprop):
     """RMSprop that clips each weight to +- `clip` after each step (algorithm 1, lines 6 and 7)."""
 
     def __init__(self, weights: Any, lr: float, clip: float) -> None:
-        super().__init__(weights, lr, foreach=True)
+        super().__init__(weights, lr)
         self.clip = clip
 
     @torch.inference_mode()
@@ -48,17 +48,21 @@ class WGAN(GAN):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(config, shape)
-        if config.networks == "mlp":
-            self.G: nn.Module = mlp.Generator(config.z_dim, shape.channels, shape.resolution)
-            self.D: nn.Module = mlp.Discriminator(shape.channels, shape.resolution)
-        else:
-            self.G = Generator(config.z_dim, config.width, shape.channels, shape.resolution)
-            self.D = Discriminator(config.width, shape.channels, shape.resolution)
+        size = shape.channels, shape.resolution
+        match config.networks:
+            case "conv":
+                self.G: nn.Module = Generator(config.z_dim, config.width, *size)
+            case "mlp-g":
+                self.G = mlp.PlainGenerator(config.z_dim, *size)
+            case "mlp":
+                self.G = mlp.Generator(config.z_dim, *size)
+        is_dense = config.networks == "mlp"
+        self.D: nn.Module = mlp.Discriminator(*size) if is_dense else Discriminator(config.width, *size)
         self.apply(initialise)
         self.latent = (config.z_dim,)
         self.optimizers = {
             "D": ClippedRMSprop(self.D.parameters(), config.lr, config.clip),
-            "G": torch.optim.RMSprop(self.G.parameters(), config.lr, foreach=True),
+            "G": torch.optim.RMSprop(self.G.parameters(), config.lr),
         }
         self.phases = [
             Phase(self.critic, "D", rounds=config.critic_rounds),

@@ -3,6 +3,7 @@ arXiv:1704.00028: `wgan` with a gradient penalty in place of clipped weights."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,7 @@ from ganfold.gans.losses import watch_logits
 from ganfold.interface.options import BatchSize, Betas, Count, NotNegative
 from ganfold.networks import mlp
 from ganfold.networks.dcgan import Discriminator, Generator
+from ganfold.networks.strided import FromLatent
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class Config:
     networks: Literal["conv", "mlp"] = "conv"  # those of `dcgan`, or the fully connected ones of `gan`
     z_dim: Count = 100  # dimensions of the latent z, normal
     width: Count = 64  # of conv: channels of the layer next to the image; doubles with each halving
+    kernel: Literal[4, 5] = 4  # of conv: side of the kernels (the authors' code: 5)
+    norm: Literal["none", "layer"] = "none"  # of conv: in D (sec. 4: layer, which the code has at 64 px)
     critic_rounds: Count = 5  # updates of D for each of G (algorithm 1: n_critic)
     penalty: NotNegative = 10.0  # weight of the gradient penalty (algorithm 1: lambda)
     lr: NotNegative = 1e-4  # Adam's learning rate (algorithm 1: alpha)
@@ -29,9 +33,22 @@ class Config:
 
 
 def initialise(module: nn.Module) -> None:
-    """He 2015, uniform, as in the authors' code. With smaller weights the critic stays almost linear for long."""
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+    """He 2015, uniform. With smaller weights the critic stays almost linear for long."""
+    if isinstance(module, nn.ConvTranspose2d):
+        he_uniform(module)
+    elif isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.kaiming_uniform_(module.weight)
+
+
+def he_uniform(layer: nn.ConvTranspose2d, gain: float = math.sqrt(2)) -> None:
+    """The same for a transposed convolution, whose stride leaves an output pixel few of the kernel's places.
+
+    PyTorch's `kaiming_uniform_` counts the terms of the convolution that it transposes.
+    """
+    share = 1 if isinstance(layer, FromLatent) else math.prod(layer.kernel_size) / math.prod(layer.stride)
+    terms = layer.in_channels * share  # of each output pixel
+    bound = gain * math.sqrt(3 / terms)
+    nn.init.uniform_(layer.weight, -bound, bound)
 
 
 class WGANGP(GAN):
@@ -39,13 +56,17 @@ class WGANGP(GAN):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(config, shape)
+        size = shape.channels, shape.resolution
         if config.networks == "mlp":
-            self.G: nn.Module = mlp.Generator(config.z_dim, shape.channels, shape.resolution)
-            self.D: nn.Module = mlp.Discriminator(shape.channels, shape.resolution)
+            self.G: nn.Module = mlp.Generator(config.z_dim, *size)
+            self.D: nn.Module = mlp.Discriminator(*size)
         else:
-            self.G = Generator(config.z_dim, config.width, shape.channels, shape.resolution)
-            self.D = Discriminator(config.width, shape.channels, shape.resolution, norm=False, twice=True)
+            norm = (lambda channels: nn.GroupNorm(1, channels)) if config.norm == "layer" else None
+            self.G = Generator(config.z_dim, config.width, *size, config.kernel)
+            self.D = Discriminator(config.width, *size, norm=norm, twice=True, kernel=config.kernel)
         self.apply(initialise)
+        if isinstance(self.G, Generator):
+            he_uniform(self.G.last, gain=1)  # tanh follows, and must not begin saturated
         self.latent = (config.z_dim,)
         self.optimizers = adam_pair(self, config)
         self.phases = [

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import sys
 import unicodedata
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
 from itertools import chain
 from itertools import count as count_from
@@ -21,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageCms, PngImagePlugin
 from torch import Tensor
 
-from ganfold.data.sources.decode import MARK, SMALLEST, Unusable, look, upright
+from ganfold.data.sources.decode import MARK, SMALLEST, Unusable, look, silence, upright
 from ganfold.data.sources.tree import SUFFIXES, is_hidden
 from ganfold.errors import GanfoldError, printable
 from ganfold.files import locked, write_atomically
@@ -31,6 +28,7 @@ Change = Callable[[Image.Image, Path], Image.Image]  # an image and its path -> 
 Job = tuple[Path, Path]  # the file to read and the file to write
 
 NAMED = 20  # most skipped images that are named
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)  # names that Windows gives to devices
 PLAIN, CLEAR = ("L", "RGB"), ("L", "RGB", "RGBA")
 FORMATS: dict[str, tuple[str, ...]] = {  # what can be written, with the modes that come back as they were
     "PNG": CLEAR, "WEBP": CLEAR, "TIFF": CLEAR, "TGA": CLEAR, "JPEG2000": CLEAR, "AVIF": CLEAR,
@@ -94,7 +92,7 @@ def _change_folder(
         raise GanfoldError(f"{out} is a file, and {source} is a folder: give --out a folder")
     images, others = images_in(source)
     if not images:
-        raise GanfoldError(f"{source} holds no picture")
+        raise GanfoldError(f"{source} holds no image")
     marks = {path: _mark(path, made_by) for path in images.values()}
     targets = {path: out / f"{path.stem}.png" for path in marks}
     waiting = [(path, target) for path, target in targets.items() if force or _mark_of(target) != marks[path]]
@@ -111,7 +109,7 @@ def _change_folder(
                 continue
             _write(result, target, image.info.get("icc_profile"), marks[path])
     if len(skipped) == len(images):
-        raise GanfoldError(f"{source} holds no picture that can be used: {skipped[0]}")
+        raise GanfoldError(f"{source} holds no image that can be used: {skipped[0]}")
     _tell(len(images) - len(waiting), skipped, others, out)
 
 
@@ -194,31 +192,6 @@ def opened(path: Path) -> Image.Image:
     return image
 
 
-@contextmanager
-def silence() -> Iterator[None]:
-    """Let libraries print no warnings to stderr: neither Python's, such as Pillow's, nor those of C, such as libtiff's.
-
-    What matters of them comes as an error.
-    """
-    sys.stderr.flush()
-    try:
-        kept = os.dup(2)
-    except OSError:  # there is no stderr
-        kept = None
-    try:
-        if kept is not None:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, 2)
-            os.close(nowhere)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        if kept is not None:
-            os.dup2(kept, 2)
-            os.close(kept)
-
-
 def to_tensor(image: Image.Image, channels: int | None = None) -> Tensor:
     """An image as float32 (1, C, H, W) in [-1, 1], C of 1, 3 or 4: `channels`, or by default those that it has."""
     if channels:
@@ -244,6 +217,7 @@ def class_folders(classes: Sequence[str]) -> list[str]:
     for label in classes:
         name = re.sub(r'[\x00-\x1f/\\:*?"<>|]|^\.|[. ]$', "_", label)[:60] or "_"
         name += "_" if is_hidden(name) else ""  # `ganfold check` skips hidden folders
+        name = f"_{name}" if RESERVED.fullmatch(name) else name
         numbered = (f"{name} {number}" for number in count_from(2))
         names.append(next(n for n in chain([name], numbered) if n.casefold() not in taken))
         taken.add(names[-1].casefold())
@@ -303,7 +277,7 @@ def _check_free(path: Path, force: bool) -> None:
         raise GanfoldError(f"{path} is a folder: give --out a file's name, such as {path / 'out.png'}")
     if _format(path) is None:
         raise GanfoldError(
-            f"{path} names no kind of picture that can be written without loss: end it with .png, .webp, .tif or .jpg"
+            f"{path} names no kind of image that can be written without loss: end it with .png, .webp, .tif or .jpg"
         )
     if path.exists() and not force:
         raise GanfoldError(f"{path} exists: give --out another name, or --force to replace it")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
+from ganfold.data.sources.decode import MARK, SHEET, SHEET_XMP
 from ganfold.errors import GanfoldError
 from ganfold.files import write_atomically
 
@@ -106,6 +107,11 @@ def save_png(image: Image.Image, path: Path, text: dict[str, str] | None = None)
     write_atomically(path, lambda temporary: image.save(temporary, "PNG", pnginfo=info))
 
 
+def save_sheet(image: Image.Image, path: Path, text: dict[str, str] | None = None) -> None:
+    """As `save_png`, for an image that shows many. Its mark says that it is no data where it lies among images."""
+    save_png(image, path, {**(text or {}), MARK: SHEET})
+
+
 def film(frames: Sequence[Path], path: Path, most: int = 120) -> None:
     """Join PNG grids into an animated WebP. Each frame shows its kimg below; the last one is shown longer.
 
@@ -128,7 +134,14 @@ def film(frames: Sequence[Path], path: Path, most: int = 120) -> None:
 
     def write(temporary: Path) -> None:
         images[0].save(
-            temporary, "WEBP", save_all=True, append_images=images[1:], duration=durations, loop=0, quality=80
+            temporary,
+            "WEBP",
+            save_all=True,
+            append_images=images[1:],
+            duration=durations,
+            loop=0,
+            quality=80,
+            xmp=SHEET_XMP,
         )
 
     write_atomically(path, write)

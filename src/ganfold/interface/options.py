@@ -26,13 +26,14 @@ import os
 import sys
 import textwrap
 import tokenize
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, replace
 from numbers import Real
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar, get_args, get_origin
 
 from ganfold.errors import GanfoldError, did_you_mean
+from ganfold.interface.unsaved import refusal
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -60,6 +61,8 @@ class Range:
         return upper if self.least == self.above == -math.inf else f"{lower} and {upper}"
 
 
+OF_FILES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".json", ".html", ".zip", ".csv")
+
 SHARE = Range(least=0, most=1)
 POSITIVE = Range(above=0)
 NOT_NEGATIVE = Range(least=0)
@@ -67,7 +70,7 @@ AT_LEAST_ONE = Range(least=1)
 SEED = Range(least=0, below=2**63)
 
 # Types of the options of a GAN.
-BatchSize = Annotated[int, Range(least=2)]
+BatchSize = Annotated[int, AT_LEAST_ONE]
 Count = Annotated[int, AT_LEAST_ONE]
 Share = Annotated[float, SHARE]
 NotNegative = Annotated[float, NOT_NEGATIVE]
@@ -77,6 +80,10 @@ Betas = Annotated[tuple[float, float], Range(least=0, below=1)]  # Adam's beta_1
 
 class Positional:
     """Marks a field that the command line takes without a flag."""
+
+
+class Folder:
+    """Marks a field that names a folder to write; a name that ends like a file's is refused for a new one."""
 
 
 class PythonOnly:
@@ -98,6 +105,7 @@ class Described:
     range: Range | None
     positional: bool
     python_only: bool
+    folder: bool = False
 
     @property
     def sentence(self) -> str:
@@ -143,11 +151,16 @@ def as_path(name: str, value: str | Path) -> str | Path:
     """A path as the option of this name gives it, with `~` as the home folder.
 
     Raises:
-        GanfoldError: it is empty, holds a NUL, is longer than the system allows, or names nobody's home.
+        GanfoldError: it is an array or another object, is empty, holds a NUL, is longer than the system allows, or
+            names nobody's home.
     """
+    if not isinstance(value, str | os.PathLike):
+        raise GanfoldError(refusal(name, value))
     text = os.fspath(value)
     if not text:
         raise GanfoldError(f"{name} is empty: give a path")
+    if text == "-":
+        raise GanfoldError(f"{name} is -, and no command reads or writes a pipe: give a path (a file named - is ./-)")
     if "\0" in text:
         raise GanfoldError(f"{name} holds the character NUL, which no path can hold")
     home = os.path.expanduser(text)
@@ -168,9 +181,23 @@ def _with_paths(options: Any) -> Any:
     for field in described(type(options)):
         value = getattr(options, field.name)
         kinds = get_args(field.type) or (field.type,)
-        if isinstance(value, str | Path) and any(kind in (Path, object, type[object]) for kind in kinds):
+        takes_paths = any(kind in (Path, object, type[object]) for kind in kinds)
+        if takes_paths and (isinstance(value, str | Path) or _needs_a_path(value, kinds)):
             changed[field.name] = as_path(field.name, value)
+            if field.folder:
+                _check_folder(field.name, Path(changed[field.name]))
     return replace(options, **changed)
+
+
+def _check_folder(name: str, path: Path) -> None:
+    if path.suffix.lower() in OF_FILES and not path.is_dir():
+        raise GanfoldError(f"{name} is {path}, a name of a file, and a folder is written: leave out {path.suffix}")
+
+
+def _needs_a_path(value: Any, kinds: Sequence[Any]) -> bool:
+    """Whether a path is meant where this value was given, such as an array of images."""
+    is_set = any(hasattr(value, name) for name in ("shape", "__len__", "__iter__", "__getitem__"))
+    return Path in kinds and value is not None and (object not in kinds or is_set)
 
 
 def verb(options: Callable[P, O]) -> Callable[[Callable[[O], R]], Callable[P, R]]:
@@ -224,7 +251,8 @@ class _Doc(str):
 
     def __new__(cls, text: str, options: type[Any]) -> _Doc:
         told, sections = _split(inspect.cleandoc(text))
-        lines = [told, "", "Args:", *(f"    {field.name}: {field.sentence}." for field in described(options))]
+        listed = [f"    {field.name}: {field.sentence}." for field in described(options)]
+        lines = [told, *(["", "Args:", *listed] if listed else [])]
         return super().__new__(cls, "\n".join([*lines, *(["", sections] if sections else [])]))
 
 
@@ -256,6 +284,7 @@ def _described(field: Field[Any], names: Mapping[str, Any], comments: dict[str, 
         range=next((mark for mark in marks if isinstance(mark, Range)), None),
         positional=Positional in marks,
         python_only=PythonOnly in marks,
+        folder=Folder in marks,
     )
 
 

@@ -187,7 +187,7 @@ def sets_of_folders(
         reals=reals,
         train=np.arange(len(reals)),
         held_out=drawn,
-        notes=[note] if len(drawn) else [],
+        notes=[*([note] if len(drawn) else []), *reals.findings.as_reference()],
         protocol={"generated": made.fingerprint, "split": "each held-out image against all other images"},
     )
 

@@ -26,9 +26,25 @@ LEAST = 50  # images in each set: with fewer, no metric here means anything
 CLASS_LEAST = 20  # images of a class in each set
 NAMED = 20  # classes that a note names
 MOST = 50_000  # images in each set
+NOTHING_HELD_OUT = (
+    "Nothing was held out of training, so a generator that copies does well here: "
+    "`ganfold copies` tells, or train with --held-out 0.2."
+)
+SPREAD = "± is the standard error of the sample: it leaves out how far two seeds of a training differ."
 FEW = 300  # images in each set: with fewer, only large differences show
 
 Parts = dict[str, Tensor]  # features of the sets "generated", "reference" and "floor"
+
+
+class TooFew(GanfoldError):
+    """There are too few images to compare sets of them."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(
+            f"only {number} images in each set: an evaluation needs {LEAST}, and twice as many real ones where "
+            "nothing was held out; `ganfold copies` needs none"
+        )
+        self.number = number
 
 
 @dataclass(frozen=True)
@@ -62,7 +78,8 @@ class Evaluation(Result):
         by_name = {metric.name: metric for metric in self.metrics}
         if name not in by_name:
             hint = "; FID is FD with the features of inception" if name.upper() == "FID" else ""
-            raise GanfoldError(f"there is no metric {name!r}{hint} (there are {', '.join(by_name)})")
+            known = ", ".join(by_name) or "none, since there were too few images"
+            raise GanfoldError(f"there is no metric {name!r}{hint} (there are {known})")
         return by_name[name]
 
     def __repr__(self) -> str:
@@ -85,7 +102,7 @@ class Evaluation(Result):
         """The table, the metrics of the task and of each class, the notes and the protocol."""
         rows = [("", "generated", "real (floor)", "better")]
         rows += [(m.name, _shown(m.value, m.error), _shown(m.floor, m.floor_error), m.better) for m in self.metrics]
-        lines = table(rows)
+        lines = [*table(rows), SPREAD] if self.metrics else []
         for metric in self.task:
             values = ", ".join(f"{name} {value:.4g}" for name, value in metric.values.items())
             lines.append(f"{metric.name} ({metric.better} is better): {values}")
@@ -137,6 +154,7 @@ def sets_of_run(run: Run, reference: str | Path | None, count: int | None, seed:
             channels=trained.channels,
             fit=run.record.settings.fit,
             held_out=0,
+            crops=trained.crops,
             progress=progress,
         )
         first, second = _halves(reals, seed)
@@ -144,10 +162,8 @@ def sets_of_run(run: Run, reference: str | Path | None, count: int | None, seed:
     if not len(first):
         first, second = _halves(reals, seed)
         split = "one half of the training images as reference, the other for the floor"
-        notes.append(
-            "Nothing was held out of training, so a generator that copies does well here: "
-            "`ganfold copies` tells, or train with --held-out 0.2."
-        )
+        notes.append(NOTHING_HELD_OUT)
+    notes += reals.findings.as_reference()
     number = _count(count, len(first), len(second))
     first, second = data.drawn(first, number, seed), data.drawn(second, number, seed)
     labels = _labels(reals, first, second)
@@ -168,6 +184,28 @@ def sets_of_run(run: Run, reference: str | Path | None, count: int | None, seed:
             "seed": seed,
         },
     )
+
+
+def of_task_alone(run: Run, seed: int, why: TooFew) -> Evaluation:
+    """The evaluation of a run with too few images to compare sets: what its task measures on single images is added.
+
+    Args:
+        run: its images are too few.
+        seed: decides which held-out images are used.
+        why: what `sets_of_run` has raised.
+    """
+    note = (
+        f"How near the set of generated images is to real ones (KID and the like) cannot be known from {why.number} "
+        f"images: it takes {LEAST} in each set."
+    )
+    protocol = {
+        "images": f"{why.number:,}, {run.record.data.resolution} px",
+        "data": run.record.data.fingerprint,
+        "run": f"{run.record.gan}, {run.checkpoint}",
+        "seed": seed,
+        **stamp(),
+    }
+    return Evaluation([], {}, [note, *([] if run.record.data.held_out else [NOTHING_HELD_OUT])], protocol)
 
 
 def sets_of_folders(
@@ -194,7 +232,7 @@ def sets_of_folders(
     """
     made = data.load(generated, resolution=resolution, held_out=0, keep_duplicates=True, progress=progress)
     reals = data.load(reference, resolution=made.resolution, held_out=0, progress=progress)
-    notes = []
+    notes = reals.findings.as_reference()
     if reals.findings.native["median"] != made.resolution:
         notes.append(
             f"{reference} is {reals.findings.native['median']} px and is compared at {made.resolution} px, "
@@ -246,6 +284,12 @@ def compare(sets: Sets, extractor: Extractor) -> Evaluation:
     balls, floor_balls = (manifold(parts[name], parts["reference"]) for name in ("generated", "floor"))
     metrics = _metrics(parts, balls, floor_balls, notes)
     classes = _by_class(sets, parts, balls, floor_balls, notes)
+    side = sets.reference.shape[-1]
+    if extractor.size and extractor.size >= 2 * side:
+        notes.append(
+            f"Images of {side} px are enlarged to {extractor.size} px for these metrics: compare them only with "
+            "metrics of the same resolution."
+        )
     protocol = {**extractor.protocol(), **sets.protocol, **stamp()}
     if len(sets.generated) < FEW:
         notes.insert(
@@ -272,10 +316,7 @@ def _count(requested: int | None, *available: int) -> int:
     if requested and requested > min(available):
         raise GanfoldError(f"--count {requested:,}: only {min(available):,} images are there for each set")
     if number < LEAST:
-        raise GanfoldError(
-            f"only {number} images in each set: an evaluation needs {LEAST}, and twice as many real ones where "
-            "nothing was held out; `ganfold copies` needs none"
-        )
+        raise TooFew(number)
     return number
 
 
@@ -349,7 +390,7 @@ def _verdict(metrics: list[Metric], count: int) -> str:
         if _apart(by_name[name], count) > errors and (name != "KID" or by_name[name].value > by_name[name].floor)
     ]
     if not telling:
-        return "At this count these figures cannot tell the generated images from real ones."
+        return "At this count these metrics cannot tell the generated images from real ones."
     told = f"The generated images can be told from real ones: {', '.join(telling)} among reals. "
     precision, recall, density = by_name["precision"], by_name["recall"], by_name["density"]
     quality, variety = (metric.value / max(metric.floor, 1e-9) for metric in (precision, recall))

@@ -32,10 +32,12 @@ from ganfold.data.cache import default_cache
 from ganfold.errors import GanfoldError, did_you_mean
 from ganfold.files import check_sha256, sha256, write_atomically, write_bytes
 from ganfold.networks.perceptual import EFFICIENTNET_SHA256, efficientnet_lite0
+from ganfold.runs.team import ALONE, Team
 
 KNOWN = ("efficientnet", "inception", "dinov2", "pixels")
 GROUP = "ganfold.features"  # the entry points by which an installed package adds extractors
 BICUBIC = "bicubic, antialiased"
+DIGEST = 16  # bytes
 BAR = 1000  # images: with so many or more, a terminal shows a bar
 NETWORK_SIZE = 224  # pixels a side at which EfficientNet-Lite0 and DINOv2 were trained
 INCEPTION_URL = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt"
@@ -55,27 +57,36 @@ class Extractor:
     resizer: str  # how images come to that size
     network: Callable[[Tensor], Tensor]  # float32 (B, 3, S, S) in [0, 255] -> (B, D)
     device: torch.device
+    team: Team = ALONE  # the processes that share the work; all of them must call the extractor alike
 
-    @torch.no_grad()
     def __call__(self, images: np.ndarray) -> Tensor:
         """Features of images uint8 (N, C, H, W), C of 1, 3 or 4: float32 (N, D) on the CPU.
 
         Grey becomes equal red, green and blue. Transparent images are laid on white.
         """
-        batch = 256 if self.device.type == "cuda" else 32
+        made = self.team.rows(len(images), self.batch, lambda begin, n: self._features(images[begin : begin + n]))
+        return torch.from_numpy(made)
+
+    @property
+    def batch(self) -> int:
+        """Images at once."""
+        return 256 if self.device.type == "cuda" else 32
+
+    @torch.no_grad()
+    def _features(self, images: np.ndarray) -> np.ndarray:
         parts = []
         for start in track(
-            range(0, len(images), batch),
+            range(0, len(images), self.batch),
             f"Looking at {len(images):,} images",
             console=Console(stderr=True),
             transient=True,
-            disable=len(images) < BAR or not sys.stderr.isatty(),
+            disable=len(images) < BAR or not sys.stderr.isatty() or not self.team.first,
         ):
-            pixels = _rgb(torch.from_numpy(np.array(images[start : start + batch])).to(self.device).float())
+            pixels = _rgb(torch.from_numpy(np.array(images[start : start + self.batch])).to(self.device).float())
             if self.size and pixels.shape[-1] != self.size:
                 pixels = F.interpolate(pixels, (self.size, self.size), mode="bicubic", antialias=True)
             parts.append(self.network(pixels.clamp(0, 255)).float().cpu().flatten(1))
-        return torch.cat(parts)
+        return torch.cat(parts).numpy()
 
     def cached(self, images: np.ndarray) -> Tensor:
         """The same, from the cache if these very images were seen before. For real images, which come again."""
@@ -83,12 +94,13 @@ class Extractor:
         for start in range(0, len(images), 4096):
             digest.update(np.ascontiguousarray(images[start : start + 4096]).data)
         path = default_cache() / "features" / f"{digest.hexdigest()}.npy"
-        if (known := _stored(path, len(images))) is not None:
+        if (known := self.team.once(lambda: _stored(path, len(images)))) is not None:
             return known
         features = self(images)
-        stored = io.BytesIO()
-        np.save(stored, features.numpy())
-        write_bytes(path, stored.getvalue())
+        if self.team.first:
+            stored = io.BytesIO()
+            np.save(stored, features.numpy())
+            write_bytes(path, stored.getvalue() + _digest(stored.getbuffer()))
         return features
 
     def protocol(self) -> dict[str, object]:
@@ -211,14 +223,24 @@ def _dinov2(weights: str | Path | None, device: torch.device) -> Extractor:
 
 
 def _stored(path: Path, count: int) -> Tensor | None:
-    """The features of so many images in the cache: float32 (count, D); None if they are not there, or damaged."""
+    """The features of so many images in the cache: float32 (count, D); None if they are not there, or damaged.
+
+    The file is an `.npy` with its digest behind it.
+    """
     try:
-        found = np.load(path, mmap_mode="r")  # refuses a file that is shorter than its header says
+        content = memoryview(path.read_bytes())
+        if _digest(content[:-DIGEST]) != content[-DIGEST:]:
+            return None
+        found = np.load(io.BytesIO(content[:-DIGEST]))
         if found.dtype == np.float32 and found.ndim == 2 and len(found) == count and found.size:
             return torch.from_numpy(np.array(found, order="C"))
     except Exception:  # NumPy has many for a damaged file: EOFError, TokenError, ...
         pass
     return None
+
+
+def _digest(content: memoryview) -> bytes:
+    return hashlib.blake2b(content, digest_size=DIGEST).digest()
 
 
 def _script(path: Path, device: torch.device) -> Callable[..., Tensor]:

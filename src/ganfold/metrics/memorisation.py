@@ -6,6 +6,7 @@ samples and held-out real images in the same way and compares them.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from itertools import pairwise, product
 
@@ -171,10 +172,12 @@ def c_t(samples: Tensor, held_out: Tensor, train: Tensor, seed: int = 0) -> floa
     from sklearn.cluster import KMeans
     from sklearn.decomposition import PCA
 
-    pca = PCA(min(COMPONENTS, *train.shape), random_state=seed).fit(train.cpu().numpy())
-    sets = [pca.transform(rows.cpu().numpy()).astype(np.float32) for rows in (samples, held_out, train)]
-    cells = max(1, min(10, len(held_out) // CELL, len(train)))
-    means = KMeans(cells, n_init=3, random_state=seed).fit(sets[-1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of images that are all alike: no variance, and fewer cells than requested
+        pca = PCA(min(COMPONENTS, *train.shape), random_state=seed).fit(train.cpu().numpy())
+        sets = [pca.transform(rows.cpu().numpy()).astype(np.float32) for rows in (samples, held_out, train)]
+        cells = max(1, min(10, len(held_out) // CELL, len(train)))
+        means = KMeans(cells, n_init=3, random_state=seed).fit(sets[-1])
     members = [means.predict(rows) for rows in sets]
     scores, weights = [], []
     for cell in range(cells):

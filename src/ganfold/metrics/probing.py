@@ -23,7 +23,7 @@ from ganfold.gans.contract import GAN
 from ganfold.images.pixels import to_float
 from ganfold.interface.result import Result, protocol_line, stamp
 from ganfold.metrics.features import efficientnet
-from ganfold.runs.run import Run, build
+from ganfold.runs.run import Run, build, loaded
 
 SIDE = 4  # each layer's map is pooled to a grid of this side
 POOL, TEST = 2_000, 1_000  # most images that labels are drawn from, and most images to classify
@@ -127,7 +127,7 @@ def labelled_images(run: Run, source: str | Path | None, most: int, progress: bo
         few = int(counts.argmin())
         raise GanfoldError(
             f"{images.source} has {counts[few]} training images of {images.classes[few]}, fewer than the {most} labels "
-            "asked for: give fewer by --labels"
+            "requested: give fewer by --labels"
         )
     missing = set(range(len(images.classes))) - set(images.labels[images.held_out].tolist())
     if missing:
@@ -140,7 +140,7 @@ def labelled_images(run: Run, source: str | Path | None, most: int, progress: bo
 def _own_or_others(run: Run, source: str | Path, progress: bool) -> ImageSet:
     """The images of a run, with what it held out, if these are they at a new place; else these as they are."""
     try:
-        return Run(run.path, gan=run.gan_class, data=source).images(progress)
+        return loaded(run, data=source).images(progress)
     except GanfoldError:
         trained = run.record.data
         return data.load(
@@ -148,6 +148,8 @@ def _own_or_others(run: Run, source: str | Path, progress: bool) -> ImageSet:
             resolution=trained.resolution,
             channels=trained.channels,
             fit=run.record.settings.fit,
+            classes_from=run.record.settings.classes_from,
+            crops=trained.crops,
             progress=progress,
         )
 

@@ -19,6 +19,17 @@ class Generator(nn.Sequential):
         super().__init__(*layers, nn.Linear(1024, math.prod(image)), nn.Tanh(), nn.Unflatten(1, image))
 
 
+class PlainGenerator(nn.Sequential):
+    """z (B, z_dim) -> images (B, channels, R, R) in (-1, 1): four layers with ReLU and no norm, as `wgan` tries."""
+
+    def __init__(self, z_dim: int, channels: int, resolution: int, width: int = 512) -> None:
+        image = (channels, resolution, resolution)
+        layers: list[nn.Module] = []
+        for before in (z_dim, width, width):
+            layers += [nn.Linear(before, width), nn.ReLU(True)]
+        super().__init__(*layers, nn.Linear(width, math.prod(image)), nn.Tanh(), nn.Unflatten(1, image))
+
+
 class Discriminator(nn.Sequential):
     """Images (B, channels, R, R) -> one logit each (B,)."""
 

@@ -19,7 +19,7 @@ from ganfold.files import check_sha256
 EFFICIENTNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 STAGES = (0, 2, 4, 10, 15)  # blocks of EfficientNet-Lite0 to compare: maps of 1/2, 1/4, ... 1/32 of the side
 LEAST = 128  # side to which images are enlarged, in pixels: it was trained on 224, and knows little of 64
-STAGES_SCALE = 0.5  # weight of the relative difference; with a tenth of it D makes grain: docs/gans/srgan.md
+STAGES_SCALE = 0.5  # weight of the relative difference; with a tenth of it D makes grain
 VGG19 = (2, 2, 4, 4, 4)  # convolutions before each pooling (Simonyan, Zisserman 2014, arXiv:1409.1556, table 1, E) ...
 VGG_WIDTHS = (64, 128, 256, 512, 512)  # ... and their channels
 VGG_SCALE = 1 / 12.75  # factor of its features (Ledig 2017, sec. 3.2)

@@ -38,7 +38,7 @@ class Place(nn.Module):
 
     def forward(self, place: Tensor) -> tuple[Tensor, Tensor]:
         if self.where == "box":
-            return place, paste(place.new_ones(len(place), 1, self.side, self.side), place, self.side)
+            return place, paste(place.new_ones(place.shape[0], 1, self.side, self.side), place, self.side)
         unseen, spare = place[:, :, 2:] == 0, 1 / self.side  # if none is visible, the box is the whole image
         start = (place[:, :, :2].masked_fill(unseen, 1).amin(1) - spare).clamp(0, 1 - spare)
         start = start.masked_fill(unseen.all(1), 0)

@@ -61,7 +61,7 @@ class Generator(nn.Module):
         )
 
     def forward(self, z: Tensor, label: Tensor | None, strength: Tensor) -> Tensor:
-        x = self.first(z).view(len(z), 4, 4, -1).permute(0, 3, 1, 2)
+        x = self.first(z).unflatten(1, (4, 4, -1)).permute(0, 3, 1, 2)
         x = self.stages[0](x)
         for number, (narrow, stage) in enumerate(zip(self.narrow, self.stages[1:], strict=True)):
             x = F.interpolate(narrow(x), scale_factor=2.0, mode="bilinear", align_corners=False)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -35,7 +36,7 @@ def flatten(images: Tensor) -> Tensor:
     eight times.
     """
     reaches = [images.shape[-1] >> n for n in range(2, images.shape[-1].bit_length())]
-    edges = images.new_full((len(images), 1, *images.shape[2:]), EVEN)
+    edges = torch.full_like(images[:, :1], EVEN)
     return _steps(images, edges, reaches * TIMES)
 
 
@@ -49,9 +50,24 @@ class Smooth(nn.Module):
 def _steps(images: Tensor, edges: Tensor, reaches: Sequence[int]) -> Tensor:
     sharpness = (16 * 32 ** edges.to(torch.promote_types(edges.dtype, torch.float32))).contiguous()
     images = images.to(sharpness.dtype).contiguous()  # sums over few channels are slow if channels lie last
+    step: Any = _plain_step if torch.compiler.is_compiling() else _Step.apply
     for reach in reaches:
-        images = _Step.apply(images, sharpness, reach)  # type: ignore[no-untyped-call]
+        images = step(images, sharpness, reach)
     return images
+
+
+def _plain_step(images: Tensor, sharpness: Tensor, reach: int) -> Tensor:
+    """`_Step` without a derivative by hand and without views that are written to: what can be compiled and exported."""
+    moved = images
+    for axis in (2, 3):
+        (here, there), (mine, theirs) = _pair(images, reach, axis), _pair(sharpness, reach, axis)
+        difference = there - here
+        exponent = (mine + theirs) * difference.square().sum(1, keepdim=True)
+        flow = SHARE * torch.exp((-exponent).clamp(min=SMALLEST)) * difference
+        before, after = [0] * 4, [0] * 4  # of the last axis, then of the one before it
+        before[2 * (3 - axis)] = after[2 * (3 - axis) + 1] = reach
+        moved = moved + F.pad(flow, after) - F.pad(flow, before)
+    return moved
 
 
 class _Step(torch.autograd.Function):

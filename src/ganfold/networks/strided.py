@@ -1,12 +1,17 @@
 """The convolutions of DCGAN and its relatives, as matrix products where that is faster.
 
 All are PyTorch's modules with PyTorch's weights, and give what PyTorch's `forward` gives, up to rounding. They use that
-`forward` wherever it is faster, and the tests compare with it. The gain is on the CPU, where oneDNN is slow on small
-maps with many channels: `benchmarks/dcgan_step.py`, `docs/gans/dcgan.md`.
+`forward` wherever it is faster, and the tests compare with it. The gain is on some CPUs, where oneDNN is slow on small
+maps with many channels; on others it is a loss. `measured_forms` finds out: `benchmarks/dcgan_step.py`.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,8 +21,42 @@ from torch.autograd.function import once_differentiable
 
 from ganfold.errors import GanfoldError
 
-WIDE = 256 * 512  # the matrix product is faster from this many input times output channels on ...
-SMALL = 4  # ... if the smaller map has at most this many pixels a side; measured
+WIDE = 256 * 512  # where nothing is measured: the product is used from this many input times output channels on ...
+SMALL = 4  # ... if the smaller map has at most this many pixels a side
+LEAST = 64 * 128  # input times output channels that are measured: below, a layer takes hardly any time
+LARGEST = 8  # pixels a side of the smaller map that are measured: above, the product needs much memory and never won
+MOST = 32  # images to measure with: more hardly change which form is faster
+REPEATS = 3  # the fastest of them counts
+GAIN = 0.97  # the product is used if it needs less than this share of the time
+
+
+@dataclass(frozen=True)
+class Forms:
+    """Which form of a layer is the faster one on this machine, for each shape."""
+
+    table: dict[str, bool] = field(default_factory=dict)  # shape: whether the matrix product is faster
+    note: Callable[[str, bool], None] | None = None  # told what was measured; None: measure nothing
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Let all layers use these forms. A shape that is not in the table is measured at its first input."""
+        token = _FORMS.set(self)
+        try:
+            yield
+        finally:
+            _FORMS.reset(token)
+
+    def pays(self, function: Any, plain: Any, x: Tensor, weight: Tensor, small: int) -> bool:
+        """Whether the matrix product is faster."""
+        key = f"{function.__name__[1:]} {weight.shape[0]}x{weight.shape[1]} {small} px, {_rounded(len(x))} images"
+        large = weight.shape[0] * weight.shape[1] >= LEAST and small <= LARGEST
+        if key not in self.table and self.note and large:
+            self.table[key] = _is_faster(function, plain, x, weight)
+            self.note(key, self.table[key])
+        return self.table.get(key, _usually_pays(weight, small))
+
+
+_FORMS: ContextVar[Forms | None] = ContextVar("forms", default=None)
 
 
 def halvings(resolution: int) -> int:
@@ -48,7 +87,8 @@ class FromLatent(nn.ConvTranspose2d):
         super().__init__(z_dim, channels, 4, 1, 0, bias=False)
 
     def forward(self, z: Tensor, output_size: list[int] | None = None) -> Tensor:
-        return (z @ _rows(self.weight)).view(len(z), 4, 4, -1).permute(0, 3, 1, 2)
+        first: Tensor = (z @ _rows(self.weight)).unflatten(1, (4, 4, -1))  # type: ignore[no-untyped-call]
+        return first.permute(0, 3, 1, 2)
 
 
 class ToLogit(nn.Conv2d):
@@ -73,9 +113,9 @@ class Halve(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight  # read once: a parametrization such as spectral norm computes it at each reading
-        if not self.twice and _pays(x, weight, x.shape[-1] // 2):
+        if not self.twice and _pays(_Halve, _halve, x, weight, x.shape[-1] // 2):
             return _Halve.apply(x, weight)  # type: ignore[no-untyped-call]
-        return self._conv_forward(x, weight, None)
+        return _halve(x, weight)
 
 
 class Double(nn.ConvTranspose2d):
@@ -85,22 +125,63 @@ class Double(nn.ConvTranspose2d):
         super().__init__(before, after, 4, 2, 1, bias=False)
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        if _pays(x, self.weight, x.shape[-1]):
+        if _pays(_Double, _double, x, self.weight, x.shape[-1]):
             return _Double.apply(x, self.weight)  # type: ignore[no-untyped-call]
-        return super().forward(x)
+        return _double(x, self.weight)
 
 
-def _pays(x: Tensor, weight: Tensor, small: int) -> bool:
-    """Whether the matrix product is faster for this input and weight, on this device."""
-    return (
+def _halve(x: Tensor, weight: Tensor) -> Tensor:
+    return F.conv2d(x, weight, None, 2, 1)
+
+
+def _double(x: Tensor, weight: Tensor) -> Tensor:
+    return F.conv_transpose2d(x, weight, None, 2, 1)
+
+
+def _pays(function: Any, plain: Any, x: Tensor, weight: Tensor, small: int) -> bool:
+    """Whether the matrix product is possible and faster for this input and weight, on this device."""
+    possible = (
         x.device.type == "cpu"
-        and weight.shape[0] * weight.shape[1] >= WIDE
-        and small <= SMALL
         and x.dtype == weight.dtype
         and x.shape[-1] == x.shape[-2]
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
     )
+    if not possible:
+        return False
+    forms = _FORMS.get()
+    return forms.pays(function, plain, x, weight, small) if forms else _usually_pays(weight, small)
+
+
+def _usually_pays(weight: Tensor, small: int) -> bool:
+    return weight.shape[0] * weight.shape[1] >= WIDE and small <= SMALL
+
+
+def _rounded(images: int) -> int:
+    """A power of two that stands for this many images."""
+    return min(MOST, 1 << max(0, images - 1).bit_length())
+
+
+@torch.inference_mode(False)
+@torch.enable_grad()
+def _is_faster(function: Any, plain: Any, x: Tensor, weight: Tensor) -> bool:
+    """Measure both forms of a layer, forward and backward, in turns."""
+
+    def like(tensor: Tensor, shape: Sequence[int]) -> Tensor:
+        last = tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
+        layout = torch.channels_last if last else torch.contiguous_format
+        return torch.ones(shape, dtype=tensor.dtype).contiguous(memory_format=layout).requires_grad_()
+
+    inputs = like(x, (min(MOST, len(x)), *x.shape[1:])), like(weight, weight.shape)
+    seconds: dict[Any, list[float]] = {function.apply: [], plain: []}
+    for _ in range(1 + REPEATS):
+        for form, taken in seconds.items():
+            begin = time.perf_counter()
+            made = form(*inputs)
+            torch.autograd.grad(made, inputs, torch.ones_like(made))
+            taken.append(time.perf_counter() - begin)
+    product, usual = (min(taken[1:]) for taken in seconds.values())  # the first one warms up
+    return product < GAIN * usual
 
 
 def _rows(weight: Tensor) -> Tensor:

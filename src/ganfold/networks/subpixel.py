@@ -12,7 +12,7 @@ class OnShuffled(nn.Conv2d):
 
     It has PyTorch's weights and gives what PyTorch gives, up to rounding, without the map of 2H x 2W: each of the four
     pixels that lie in one pixel of x is a 5x5 convolution of x. PyTorch is slow if few channels come out. Here they are
-    four times as many, at a quarter of the places. Timings: `benchmarks/srgan_speed.py`, `docs/gans/srgan.md`.
+    four times as many, at a quarter of the places. Timings: `benchmarks/srgan_speed.py`.
     """
 
     def __init__(self, before: int, after: int) -> None:

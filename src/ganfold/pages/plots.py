@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,5 +43,12 @@ def embedded(path: Path) -> str | None:
 def svg(figure: Figure) -> str:
     """A matplotlib figure as an `<svg>` element."""
     text = io.StringIO()
-    figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of letters that its own font lacks: the reader's browser has them
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     return text.getvalue()[text.getvalue().index("<svg") :]
+
+
+def encoded(page: str) -> bytes:
+    """A page as UTF-8. What that cannot hold, such as half a surrogate pair, stands as an escape."""
+    return page.encode("utf-8", "backslashreplace")

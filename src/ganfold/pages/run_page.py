@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import Counter
@@ -13,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from ganfold.errors import GanfoldError
+from ganfold.errors import GanfoldError, printable
 from ganfold.files import read_object, write_bytes
-from ganfold.pages.plots import COLOURS, INK, STYLE, embedded, svg
-from ganfold.runs.record import RunRecord
+from ganfold.pages.plots import COLOURS, INK, STYLE, embedded, encoded, svg
+from ganfold.runs.record import LOG, NEWEST, RunRecord, read_log
 from ganfold.training.diagnosis import Diagnosis, diagnose
 
 POINTS = 500  # most points of a curve
@@ -29,9 +29,9 @@ PLOTS = [  # (title, prefix of the log's columns, whether it is logarithmic over
         "Distance from real images",
         "KID",
         True,
-        "KID of the averaged generator to held-out images, with its standard error: the lower the better. The best "
-        "checkpoint is the lowest point. It is measured more lightly than by ganfold evaluate, so the two are not "
-        "to be compared.",
+        "Quick KID of the averaged generator to held-out images, with its standard error: the lower the better. The "
+        "best checkpoint is the lowest point. It sees fewer and smaller images than the KID of ganfold evaluate: do "
+        "not compare the two.",
     ),
     (
         "What D believes",
@@ -87,7 +87,7 @@ def write_report(folder: Path) -> Path:
     record = RunRecord.read(folder)
     names = ("state.json", "data.json", "evaluation.json", "copies.json")
     read: dict[str, Any] = {name: _optional(folder / name) for name in names}
-    read["log.jsonl"] = _log(folder / "log.jsonl")
+    read[LOG] = read_log(folder / LOG)
     try:
         page = _page(folder, record, *read.values())
     except _faults() as error:
@@ -97,7 +97,7 @@ def write_report(folder: Path) -> Path:
             "report does without it"
         ) from error
     path = folder / "report.html"
-    write_bytes(path, page.encode())
+    write_bytes(path, encoded(page))
     return path
 
 
@@ -130,6 +130,7 @@ def _page(
 
     diagnoses = diagnose(rows, record, state)
     grids = [path for path in sorted((folder / "samples").glob("*.png")) if re.fullmatch(r"\d+\.\d+", path.stem)]
+    newest = folder / NEWEST if (folder / NEWEST).exists() else grids[-1] if grids else None
     environment = Environment(
         loader=PackageLoader("ganfold", "pages"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -149,11 +150,11 @@ def _page(
         class_metrics=_class_table(evaluation),
         copies=copies,
         pairs=embedded(folder / "copies.png") if copies else None,
-        newest=embedded(grids[-1]) if grids else None,
-        newest_kimg=_kimg(grids[-1]) if grids else None,
+        newest=embedded(newest) if newest else None,
+        newest_kimg=_kimg(newest) if newest else None,
         reals=embedded(folder / "samples" / "reals.png"),
         film=embedded(folder / "progress.webp"),
-        earlier=[(_kimg(path), embedded(path)) for path in _spread(grids[:-1], 4)],
+        earlier=[(_kimg(path), embedded(path)) for path in _spread([path for path in grids if path != newest], 4)],
         contact=embedded(folder / "contact.png"),
         curves=[
             (title, how, _curve(rows, names, log))
@@ -164,19 +165,6 @@ def _page(
         machine=_table(record.machine),
     )
     return page
-
-
-def _log(path: Path) -> list[LogRow]:
-    """The rows of the log, up to a last line that a running training has only half written."""
-    if not path.exists():
-        return []
-    rows = []
-    for line in path.read_bytes().splitlines():
-        try:
-            rows.append(json.loads(line))
-        except (ValueError, RecursionError):
-            break
-    return rows
 
 
 def _optional(path: Path) -> dict[str, Any]:
@@ -213,8 +201,8 @@ def _how_good(state: dict[str, Any], evaluation: dict[str, Any]) -> str:
         return str(evaluation["notes"][0])
     if best := state.get("best"):
         return (
-            f"The best checkpoint is that of {best['kimg']:g} kimg, with a KID of {best['KID']:.3g} to held-out images "
-            "in the quick look while training; ganfold evaluate has not looked closely yet."
+            f"The best checkpoint is that of {best['kimg']:g} kimg, with a quick KID of {best['KID']:.3g}. That is a "
+            "light measure while training; ganfold evaluate has not measured this run yet."
         )
     return "How good the images are was not measured: ganfold evaluate does it."
 
@@ -223,7 +211,7 @@ def _how_healthy(rows: list[LogRow], diagnoses: list[Diagnosis], copies: dict[st
     """The doctor's alarms, and whether the generator has copied."""
     alarms = [diagnosis.sentence for diagnosis in diagnoses if diagnosis.alarm]
     hints = [diagnosis.sentence for diagnosis in diagnoses if not diagnosis.alarm]
-    if not rows:
+    if not rows and not alarms:
         health = "No report has been logged yet, so there are no curves"
     elif alarms:
         health = "The doctor says: " + "; ".join(alarms + hints)
@@ -260,7 +248,12 @@ def _class_table(evaluation: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kimg(path: Path) -> str:
-    kimg = float(path.stem)
+    """How far training was at a grid, as its name says, or its text where it is the newest."""
+    if path.name == NEWEST:
+        with Image.open(path) as image:
+            kimg = float(image.info["kimg"])
+    else:
+        kimg = float(path.stem)
     return f"{kimg:,.0f}" if kimg >= 10 else f"{kimg:g}"
 
 
@@ -283,7 +276,7 @@ def _curve(rows: list[LogRow], names: list[str], log: bool) -> str:
         for name, colour in zip(names, COLOURS, strict=False):
             shown = [row for row in rows if name in row]
             x, y = _means([row["kimg"] for row in shown]), _means([row[name] for row in shown])
-            axes.plot(x, y, color=colour, linewidth=1.3, label=name)
+            axes.plot(x, y, color=colour, linewidth=1.3, label=printable(name))
             if name == "KID":
                 axes.errorbar(x, y, [row["KID/error"] for row in shown], color=colour, linewidth=1, capsize=2)
         if log and _spans_a_decade(axes.get_lines()):

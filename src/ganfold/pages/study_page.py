@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ganfold.errors import printable
 from ganfold.files import read_json, write_bytes
-from ganfold.pages.plots import COLOURS, INK, STYLE, embedded, svg
+from ganfold.pages.plots import COLOURS, INK, STYLE, embedded, encoded, svg
 from ganfold.studies.conclusions import ArmRow, Study
 from ganfold.studies.statistics import Difference
 
@@ -51,7 +52,7 @@ def write_report(folder: Path, study: Study) -> Path:
         settings=[(key, value) for key, value in settings.items() if value not in (None, [], {}, "")],
     )
     path = folder / "report.html"
-    write_bytes(path, page.encode())
+    write_bytes(path, encoded(page))
     return path
 
 
@@ -71,7 +72,7 @@ def _points(rows: list[ArmRow]) -> str:
             heights = height + np.linspace(-0.25, 0.25, len(row.each)) if len(row.each) > 1 else [height]
             axes.plot(100 * np.array(row.each), heights, ".", color=COLOURS[0], alpha=0.55, markersize=5)
             _bar(axes, row.accuracy, row.low, row.high, height)
-        axes.set_yticks(range(len(rows)), [row.arm for row in reversed(rows)])
+        axes.set_yticks(range(len(rows)), [printable(row.arm) for row in reversed(rows)])
         axes.set_xlabel("balanced accuracy on the test part, %", color=INK)
 
     return _drawn(draw, 0.9 + 0.36 * len(rows))
@@ -87,7 +88,7 @@ def _differences(differences: list[Difference]) -> str:
             heights = height + np.linspace(-0.2, 0.2, len(each)) if len(each) > 1 else [height]
             axes.plot(100 * np.array(each), heights, ".", color=COLOURS[1], alpha=0.6, markersize=5)
             _bar(axes, difference.mean, difference.low, difference.high, height)
-        axes.set_yticks(range(len(differences)), [difference.name for difference in reversed(differences)])
+        axes.set_yticks(range(len(differences)), [printable(each.name) for each in reversed(differences)])
         axes.set_xlabel("difference in points, paired", color=INK)
 
     return _drawn(draw, 0.9 + 0.42 * len(differences))

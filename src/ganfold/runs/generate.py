@@ -25,6 +25,7 @@ def generate(
     start: int = 0,
     device: str | torch.device = "cpu",
     conditioning: Conditioning | None = None,
+    latents: Tensor | None = None,
 ) -> np.ndarray:
     """Make images `start` to `start + count` of a seed, in whole chunks aligned at 0.
 
@@ -32,6 +33,7 @@ def generate(
         sample: latents (B, *latent) and their condition -> images in [-1, 1], (B, C, H, W).
         latent: the shape of one latent.
         conditioning: gives the condition of each sample; None: there is none.
+        latents: (count, *latent); None: the noise of the seed.
 
     Returns:
         uint8 (count, H, W, C).
@@ -42,6 +44,10 @@ def generate(
     for begin in range(first, max(last, first + 1), CHUNK):
         rows = torch.arange(begin, begin + CHUNK, device=device)
         condition = conditioning(rows) if conditioning else NOTHING
-        images = sample(noise.normal(key, rows, *latent), condition).float()
+        z = noise.normal(key, rows, *latent)
+        if latents is not None:
+            inside = slice(max(0, start - begin), last - begin)
+            z[inside] = latents[max(0, begin - start) :][: len(z[inside])].to(z)
+        images = sample(z, condition).float()
         parts.append(to_rows(images)[max(0, start - begin) : last - begin])
     return np.concatenate(parts)

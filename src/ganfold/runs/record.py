@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -9,7 +10,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from ganfold.errors import GanfoldError
+from ganfold.errors import GanfoldError, printable
 from ganfold.files import damaged, read_object, write_json
 from ganfold.gans.registry import Origin, find, installed, origin_of
 from ganfold.interface.options import check_ranges
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 SCHEMA = 1  # of this version's `config.json`; files without a number were written by 0.1.0 and earlier
 NAME = "config.json"  # its presence makes a folder a run
+LOG = "log.jsonl"  # a row for each report and each checkup of the training
+NEWEST = "newest.png"  # a grid that is newer than all in samples/; there only between two reports
 REMEDY = "give the folder that `ganfold train --out` wrote"
 
 
@@ -49,6 +52,7 @@ class DataRecord:
     inputs: InputsRecord | None = None
     words: tuple[str, ...] = ()  # the vocabulary of the captions
     keypoints: int = 0  # of each image
+    crops: int | Literal["native"] | None = None  # what training cut from; None: it cut nothing
 
     @classmethod
     def of(cls, images: ImageSet) -> DataRecord:
@@ -65,6 +69,7 @@ class DataRecord:
             inputs=None if inputs is None else InputsRecord(inputs.source, inputs.fingerprint, inputs.channels),
             words=tuple(captions.words) if captions else (),
             keypoints=captions.keypoints.shape[1] if captions and captions.keypoints is not None else 0,
+            crops=None if images.crops == "off" else images.crops,
         )
 
     @property
@@ -100,6 +105,7 @@ class RunRecord:
     machine: Mapping[str, Any] = field(default_factory=dict)
     ganfold: str = field(default_factory=version)
     origin: Origin | None = None  # the file that a GAN from outside was defined in
+    measured_forms: bool = False  # whether it chose the forms of its layers by measuring: see `runs.forms`
     schema: int = SCHEMA
     file: str = field(default=NAME, compare=False)  # where it was read, for errors
 
@@ -141,11 +147,11 @@ class RunRecord:
             raise GanfoldError(f"this is a run of {self.gan}, and --gan names the class {gan_class.__name__}")
         origin = origin_of(gan_class)
         if self.origin and origin and origin.sha256 != self.origin.sha256:
-            print(
+            note = (
                 f"Note: {origin.file} has changed since this run was trained with it (its SHA-256 was "
-                f"{self.origin.sha256[:16]}..., and is {origin.sha256[:16]}...).",
-                file=sys.stderr,
+                f"{self.origin.sha256[:16]}..., and is {origin.sha256[:16]}...)."
             )
+            print(printable(note), file=sys.stderr)
         return gan_class
 
     def gan_config(self, gan_class: type[GAN]) -> Any:
@@ -176,7 +182,8 @@ class RunRecord:
         content = {"schema": self.schema, "ganfold": self.ganfold, "gan": self.gan}
         content |= {"origin": asdict(self.origin)} if self.origin else {}
         content |= {"config": dict(self.config), "settings": asdict(self.settings), "data": asdict(self.data)}
-        return content | {"machine": dict(self.machine), "command": self.command, "started": self.started}
+        content |= {"measured_forms": self.measured_forms, "machine": dict(self.machine)}
+        return content | {"command": self.command, "started": self.started}
 
     def write(self, folder: Path) -> None:
         """Write `config.json`, whole or not at all."""
@@ -224,11 +231,25 @@ class RunRecord:
                 machine=dict(content.get("machine", {})),
                 ganfold=str(content.get("ganfold", "")),
                 origin=Origin(**content["origin"]) if content.get("origin") else None,
+                measured_forms=content.get("measured_forms") is True,
                 schema=SCHEMA,
                 file=str(path),
             )
         except (TypeError, ValueError, AttributeError, GanfoldError) as error:
             raise damaged(path, error) from error
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The rows of a log, up to a last line that a running training has only half written."""
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_bytes().splitlines():
+        try:
+            rows.append(json.loads(line))
+        except (ValueError, RecursionError):
+            break
+    return rows
 
 
 def known(kind: type[Any], values: Mapping[str, Any]) -> Any:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+import math
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +21,7 @@ from ganfold.files import damaged, read_object
 from ganfold.gans.contract import GAN
 from ganfold.interface.options import as_path
 from ganfold.interface.result import Result
+from ganfold.networks.strided import Forms
 from ganfold.runs import checkpoint
 from ganfold.runs.conditioning import (
     Conditioning,
@@ -27,13 +32,34 @@ from ganfold.runs.conditioning import (
     labelled,
     requested_conditioning,
 )
+from ganfold.runs.forms import forms_of
 from ganfold.runs.generate import generate
-from ganfold.runs.record import NAME, RunRecord
+from ganfold.runs.record import LOG, NAME, NEWEST, RunRecord, read_log
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy.typing as npt
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+VERBS_OF_A_RUN = ("copies", "evaluate", "inpaint", "probe", "report", "translate", "upscale")
+FLOAT_MOST = float(np.finfo(np.float32).max)
 STATE_REMEDY = "delete it, and give the command of the run again"  # the checkpoint holds all that it says
+
+
+def _known_names(work: Callable[P, R]) -> Callable[P, R]:
+    """Let a method refuse names of arguments that it does not have."""
+    names = [name for name in inspect.signature(work).parameters if name != "self"]
+
+    @functools.wraps(work)
+    def call(*arguments: P.args, **named: P.kwargs) -> R:
+        if unknown := [name for name in named if name not in names]:
+            raise GanfoldError(f"{work.__name__} has no option {unknown[0]!r}{did_you_mean(unknown[0], names)}")
+        return work(*arguments, **named)
+
+    return call
 
 
 class Run(Result):
@@ -44,6 +70,7 @@ class Run(Result):
         checkpoint: "best", the one of the lowest KID among the checkups while training; or "last".
         gan: the GAN of a run whose GAN is from outside of ganfold, as a class or as "my_gan.py:SNGAN".
         data: where the images that it was trained on are now [where they were].
+        target: where those of its second kind are now, if it was trained with --target [where they were].
 
     Raises:
         GanfoldError: the folder is not one that `train` wrote, or its GAN is from outside and was not given.
@@ -55,6 +82,7 @@ class Run(Result):
         checkpoint: str = "best",
         gan: str | type[GAN] | None = None,
         data: str | Path | None = None,
+        target: str | Path | None = None,
     ) -> None:
         self.path = Path(as_path("the run", path))
         self.record = RunRecord.read(self.path)
@@ -62,11 +90,22 @@ class Run(Result):
             raise GanfoldError(f"checkpoint must be best or last, not {checkpoint!r}")
         self._requested = checkpoint
         self._gan = gan
-        self._data = None if data is None else as_path("data", data)
+        self._data = None if data is None else str(as_path("data", data))
+        self._target = None if target is None else str(as_path("target", target))
         self.was_done = False  # whether `train` gives it without having trained
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, {self.record.gan}, {self.record.data.source})"
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if hasattr(type(self), name):  # a property that failed: its own error
+                return object.__getattribute__(self, name)
+            if name in VERBS_OF_A_RUN:
+                raise AttributeError(f"a Run has no {name!r}: call ganfold.{name} with the run")
+            known = [known for known in dir(self) if not known.startswith("_")]
+            raise AttributeError(f"a Run has no {name!r}{did_you_mean(name, known)}")
 
     def lines(self) -> list[str]:
         """What it is, how far it is, and how good."""
@@ -78,13 +117,14 @@ class Run(Result):
             status = f"stopped by {state['why']}" if state["status"] == "stopped" else state["status"]
             lines.append(f"{state['images'] / 1000:,.1f} kimg in {state['minutes']:,.1f} minutes; {status}")
             if best := state.get("best"):
-                lines.append(f"best checkpoint: KID {best['KID']:.3g} at {best['kimg']:,.1f} kimg")
+                lines.append(f"best checkpoint: quick KID {best['KID']:.3g} at {best['kimg']:,.1f} kimg")
         return lines
 
     def image_files(self) -> list[Path]:
         """The newest grid of samples."""
         grids = sorted(path for path in (self.path / "samples").glob("*.png") if path.stem != "reals")
-        return grids[-1:]
+        newest = self.path / NEWEST
+        return [newest] if newest.exists() else grids[-1:]
 
     def to_dict(self) -> dict[str, Any]:
         """The record and the state of the run."""
@@ -103,6 +143,11 @@ class Run(Result):
         if (best := state.get("best")) and not all(isinstance(best.get(name), int | float) for name in ("KID", "kimg")):
             raise damaged(path, f"its best is {best!r:.40}", STATE_REMEDY)
         return state
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """The rows of `log.jsonl` so far: those with "KID" are of checkups, the others of reports."""
+        return read_log(self.path / LOG)
 
     @cached_property
     def _loaded(self) -> tuple[str, dict[str, Tensor], dict[str, Any]]:
@@ -159,6 +204,7 @@ class Run(Result):
         """The classes that its generator takes; () where it takes no labels."""
         return self.record.data.classes if self.gan.conditional else ()
 
+    @_known_names
     def sample(
         self,
         count: int,
@@ -170,6 +216,7 @@ class Run(Result):
         text: str | None = None,
         box: str | Sequence[float] | None = None,
         keypoints: str | Sequence[float] | None = None,
+        z: npt.ArrayLike | None = None,
     ) -> np.ndarray:
         """Make images `start` to `start + count` of the endless row that the seed names.
 
@@ -179,16 +226,21 @@ class Run(Result):
                 of their classes; None: as `labels` says.
             conditioning: gives the condition of each sample from its number; None: the method `conditioning`.
             text, box, keypoints: what to draw and where; see `ganfold.sample`.
+            z: the latents, float (count, *run.gan.latent), instead of those of the seed. Training drew them from
+                standard normal noise.
 
         Returns:
             uint8 (count, H, W, C). Image `i` of a seed and label is the same image whatever `count` and `start`.
 
         Raises:
             GanfoldError: `count` or `start` is negative, the generator takes no labels, or there is no such class; or
-                it takes no text or place, or these say nothing.
+                it takes no text or place, or these say nothing; or `z` has another shape, or is not finite.
         """
+        if not isinstance(count, int | np.integer) or not isinstance(start, int | np.integer):
+            raise GanfoldError(f"count and start must be whole numbers, not {count!r:.40} and {start!r:.40}")
         if count < 0 or start < 0:
             raise GanfoldError(f"count and start must be 0 or more, not {count} and {start}")
+        latents = None if z is None else self._checked_latents(z, count)
         if label is not None:
             conditioning = labelled(self._constant(label) if isinstance(label, str) else label)
         requested = {"text": text, "box": box, "keypoints": keypoints}
@@ -196,7 +248,32 @@ class Run(Result):
             others = lambda: self.conditioning(seed)  # noqa: E731
             conditioning = requested_conditioning(self.record, self.path, others, text, box, keypoints)
         conditioning = conditioning or self.conditioning(seed)
-        return generate(self.gan.sample, self.gan.latent, seed, count, start, conditioning=conditioning)
+        with self.forms.used():
+            return generate(
+                self.gan.sample, self.gan.latent, seed, count, start, conditioning=conditioning, latents=latents
+            )
+
+    @cached_property
+    def forms(self) -> Forms:
+        """The forms of layers that it was trained with."""
+        return forms_of(self.path)
+
+    def _checked_latents(self, z: npt.ArrayLike, count: int) -> Tensor:
+        """`z` as the generator takes it, checked."""
+        shape = (count, *self.gan.latent)
+        if math.prod(self.gan.latent) <= self.gan.conditioned_on_images:  # one number that it does not use, or none
+            raise GanfoldError(f"{self.path} takes no z: its generator has no noise")
+        try:
+            values = np.asarray(z).astype(np.float64, casting="same_kind")
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise GanfoldError(f"z must be an array of real numbers of the shape {shape}") from error
+        if values.shape != shape:
+            raise GanfoldError(
+                f"z must be of the shape {shape}, a row for each of the {count} images: not {values.shape}"
+            )
+        if not (np.abs(values) <= FLOAT_MOST).all():
+            raise GanfoldError("z must be finite in 32 bits: it holds infinity, NaN or a number beyond")
+        return torch.from_numpy(values).float()
 
     def conditioning(self, seed: int) -> Conditioning | None:
         """How samples are conditioned by default.
@@ -246,8 +323,7 @@ class Run(Result):
             GanfoldError: they are gone, or others are there now.
         """
         trained, settings = self.record.data, self.record.settings
-        source, target = self.record.sources(self.gan_class)
-        source = source if self._data is None else str(self._data)
+        source, target = self._sources()
         try:
             images = data.load_as(
                 self.record.data_kind(self.gan_class),
@@ -258,22 +334,34 @@ class Run(Result):
                 channels=trained.channels,
                 fit=settings.fit,
                 held_out=settings.held_out,
+                classes_from=settings.classes_from,
+                crops=trained.crops,
                 progress=progress,
             )
         except GanfoldError as error:
+            flags = "--data" if target is None else "--data and --target"
             raise GanfoldError(
                 f"the images that {self.path} was trained on cannot be read ({error}): if they were moved, say by "
-                "--data where they are now"
+                f"{flags} where they are now"
             ) from error
-        same_inputs = images.inputs is None or (
-            trained.inputs is not None and images.inputs.fingerprint == trained.inputs.fingerprint
-        )
-        if images.fingerprint != trained.fingerprint or not same_inputs:
-            raise GanfoldError(
-                f"{self.path} was trained on other images than {source} holds now: restore them, or say by --data "
-                "where the same images are"
-            )
+        if images.fingerprint != trained.fingerprint:
+            raise self._others("--data", source) if target is None else self._others("--target", target)
+        if images.inputs and (not trained.inputs or images.inputs.fingerprint != trained.inputs.fingerprint):
+            raise self._others("--data", source)
         return images
+
+    def _sources(self) -> tuple[str, str | None]:
+        """Where its images are now: `source` and `target` of `ganfold.data.load_as`."""
+        source, target = self.record.sources(self.gan_class)
+        if self._target is not None and target is None:
+            raise GanfoldError(f"{self.path} was trained on one kind of images: leave out --target")
+        return self._data or source, self._target or target
+
+    def _others(self, flag: str, source: str) -> GanfoldError:
+        return GanfoldError(
+            f"{self.path} was trained on other images than {source} holds now: restore them, or say by {flag} "
+            "where the same images are"
+        )
 
 
 def build(record: RunRecord, gan_class: type[GAN]) -> GAN:
@@ -284,16 +372,34 @@ def build(record: RunRecord, gan_class: type[GAN]) -> GAN:
 
 
 def as_run(
-    images: str | Path | Run, checkpoint: str, gan: str | type[GAN] | None = None, data: str | Path | None = None
+    images: str | Path | Run,
+    checkpoint: str = "best",
+    gan: str | type[GAN] | None = None,
+    data: str | Path | None = None,
+    target: str | Path | None = None,
 ) -> Run | None:
-    """The run that this is, its images in `data` now; None where it is a folder or file of images."""
-    if isinstance(images, Run):
-        return images if data is None else Run(images.path, images._requested, images._gan, data)
-    if (Path(images) / NAME).is_file():
-        return Run(images, checkpoint, gan, data)
-    if data is not None:
-        raise GanfoldError(f"{images} is not a run: --data says where the images of a run are now")
-    return None
+    """The run that this is, its images in `data` and `target`; None where it is a folder or file of images."""
+    if not isinstance(images, Run) and not (Path(images) / NAME).is_file():
+        if data is not None or target is not None:
+            flag = "--target" if data is None else "--data"
+            raise GanfoldError(f"{images} is not a run: {flag} says where the images of a run are now")
+        return None
+    return loaded(images, checkpoint, gan, data, target)
+
+
+def loaded(
+    run: str | Path | Run,
+    checkpoint: str = "best",
+    gan: str | type[GAN] | None = None,
+    data: str | Path | None = None,
+    target: str | Path | None = None,
+) -> Run:
+    """The run, loaded if it is not; its images in `data` and `target`, if these are given."""
+    if not isinstance(run, Run):
+        return Run(run, checkpoint, gan, data, target)
+    if data is None and target is None:
+        return run
+    return Run(run.path, run._requested, run._gan, data or run._data, target or run._target)
 
 
 def load(
@@ -301,6 +407,7 @@ def load(
     checkpoint: str = "best",
     gan: str | type[GAN] | None = None,
     data: str | Path | None = None,
+    target: str | Path | None = None,
 ) -> Run:
     """Open a run folder; see `Run`."""
-    return Run(path, checkpoint, gan, data)
+    return Run(path, checkpoint, gan, data, target)

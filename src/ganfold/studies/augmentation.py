@@ -12,6 +12,7 @@ import numpy as np
 
 from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError
+from ganfold.files import write_bytes
 from ganfold.interface.result import Result, protocol_line, stamp, table
 from ganfold.runs.run import Run
 from ganfold.studies.folder import GENERATED, write_folder
@@ -79,7 +80,8 @@ class Room:
         images = self.images
         if (self.counts < FLOOR).all():
             raise GanfoldError(
-                f"no class of {images.source} has {FLOOR} images, the least that a generator can learn from"
+                f"no class of {images.source} has {FLOOR} images, the least that a generator can learn from: "
+                f"{self.remedy()}"
             )
         if not self.most.any():
             raise GanfoldError(
@@ -91,6 +93,20 @@ class Room:
                 f"this may write {files:,} files, about {size:,.1f} GB: give --yes if that is meant, or a smaller "
                 "--factor"
             )
+
+    def remedy(self) -> str:
+        """How a class with too few images could get enough; nothing where no class has too few."""
+        small = [int(label) for label in np.argsort(-self.counts, kind="stable") if 0 < self.counts[label] < FLOOR]
+        if not small:
+            return ""
+        names = [self.images.classes[label] for label in small]
+        lacks = FLOOR - int(self.counts[small[0]])
+        told = f"add {lacks} real images to {names[0]}, which lacks least"
+        together = np.cumsum(self.counts[small])
+        if together[-1] < FLOOR or len(small) < 2:
+            return told
+        merged = int(np.argmax(together >= FLOOR)) + 1
+        return f"{told}, or merge {', '.join(names[:merged])}, which have {together[merged - 1]} together"
 
     def additions(self, ratio: float) -> np.ndarray:
         """How many generated images each class should get at this ratio, int64 (K,)."""
@@ -130,27 +146,37 @@ class Decision:
     gate: dict[str, list[float]]  # balanced accuracies by ratio; {} without a trial
 
 
-def load_originals(data: str | Path, run: Run | None, resolution: int | None, progress: bool) -> ImageSet:
+def load_originals(
+    data: str | Path, run: Run | None, resolution: int | None, progress: bool, classes_from: int = 1
+) -> ImageSet:
     """The images to add to, at the resolution of the run if there is one.
 
     Raises:
         GanfoldError: no classes, images that were generated here, or a run of another resolution or other classes.
     """
     if run:
-        images = _load_for_run(run, data, resolution, progress)
+        own = run.record.settings.classes_from
+        images = _load_for_run(run, data, resolution, progress, own if classes_from == 1 else classes_from)
     else:
-        images = load_labelled(data, resolution=resolution, progress=progress)
+        images = load_labelled(data, resolution=resolution, classes_from=classes_from, progress=progress)
     if again := [name for name in images.names if name.rpartition("/")[2].startswith(GENERATED)]:
         raise GanfoldError(f"{images.source} holds generated images already, such as {again[0]}: give the originals")
     return images
 
 
-def _load_for_run(run: Run, data: str | Path, resolution: int | None, progress: bool) -> ImageSet:
+def _load_for_run(run: Run, data: str | Path, resolution: int | None, progress: bool, classes_from: int) -> ImageSet:
     """The images at the size and with the channels of a run."""
     trained, fit = run.record.data, run.record.settings.fit
     if resolution not in (None, trained.resolution):
         raise GanfoldError(f"{run.path} makes images of {trained.resolution} px: leave out --resolution")
-    images = load_labelled(data, resolution=trained.resolution, channels=trained.channels, fit=fit, progress=progress)
+    images = load_labelled(
+        data,
+        resolution=trained.resolution,
+        channels=trained.channels,
+        fit=fit,
+        classes_from=classes_from,
+        progress=progress,
+    )
     if run.classes != images.classes:
         raise GanfoldError(f"{run.path} makes no images of the classes of {images.source}: leave out --run")
     return images
@@ -208,7 +234,7 @@ def decide_ratio(gate: Gate, ratio: float | None, folder: Path, say: Callable[[s
         nothing = "Nothing is added: no generated image passed the selection; more --kimg may mend that."
         return Decision(0.0, nothing, {})
     if ratio is not None:
-        return Decision(ratio, f"{ratio:g} generated images for each real one, as asked, without a trial.", {})
+        return Decision(ratio, f"{ratio:g} generated images for each real one, as requested, without a trial.", {})
     accuracies = gate.run(folder, say)
     return Decision(*decide({float(name): values for name, values in accuracies.items()}), accuracies)
 
@@ -219,7 +245,7 @@ def write_set(out: Path, format: Format, images: ImageSet, run: Path, seed: int,
     write_folder(files, images, run, seed, pool.made, pool.intended, added, pool.selection)
     if format != "folder":
         pack_folder(files, images.classes, format, out)
-        shutil.copy2(files / "manifest.csv", out)
+        write_bytes(out / "manifest.csv", (files / "manifest.csv").read_bytes())
         shutil.rmtree(files)
 
 
@@ -265,7 +291,7 @@ def conclude(
         **stamp(),
     }
     notes = [*room.notes(), *alike, *_shortage(images, room.additions(decision.ratio), counts)]
-    notes += _sharpness(images, added)
+    notes += _sharpness(images, added) + _next_step(room, decision)
     return Augmentation(decision.ratio, decision.reason, classes, decision.gate, notes, protocol)
 
 
@@ -275,6 +301,14 @@ def _shortage(images: ImageSet, additions: np.ndarray, counts: np.ndarray) -> li
         f"The class {images.classes[label]} gets {counts[label]} of {additions[label]}: no more passed the selection."
         for label in np.flatnonzero((counts < additions) & (counts > 0))
     ]
+
+
+def _next_step(room: Room, decision: Decision) -> list[str]:
+    """What may be tried after a refusal."""
+    steps = [remedy] if (remedy := room.remedy()) else []
+    if not decision.ratio and decision.gate:
+        steps.append("train the generator for longer (a larger --kimg and another --out), or add real images")
+    return [f"Next step: {'; '.join(steps)}."] if steps else []
 
 
 def _sharpness(images: ImageSet, added: np.ndarray) -> list[str]:

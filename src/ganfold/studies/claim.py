@@ -10,6 +10,8 @@ from typing import Any
 from ganfold.errors import GanfoldError
 from ganfold.files import is_leftover, read_object
 
+IMAGES = ("data", "fingerprint")  # names in a record that stand for the images
+
 
 def claim(
     out: Path, record: Path, requested: dict[str, Any], own: Collection[str] = (), free: Collection[str] = ()
@@ -28,12 +30,19 @@ def claim(
     """
     if record.exists():
         before = read_object(record)
-        for name, value in as_read(requested).items():
-            if name not in free and before.get(name) != value:
-                raise GanfoldError(
-                    f"{out} was begun with {name} = {before.get(name)} and you ask for {value}: give the old value to "
-                    "go on, or another --out"
-                )
+        content = as_read(requested)
+        differing = [name for name in content if name not in free and before.get(name) != content[name]]
+        options = [name for name in differing if name not in IMAGES]  # which may be why the images differ
+        if options:
+            name = options[0]
+            raise GanfoldError(
+                f"{out} was begun with {name} = {before.get(name)}, and {content[name]} is requested: give the old "
+                "value to go on, or another --out"
+            )
+        if differing:
+            raise GanfoldError(
+                f"{out} was begun on other images than are there now: restore them to go on, or give another --out"
+            )
     elif out.is_file() or (out.is_dir() and not all(p.name in own or is_leftover(p) for p in out.iterdir())):
         raise GanfoldError(f"{out} is not empty: give --out a new folder")
 

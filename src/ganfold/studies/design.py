@@ -46,11 +46,14 @@ class StudySettings:
     seed: int
     device: str
     options: dict[str, Any]  # of the GAN
+    classes_from: int = 1  # the level of folders that are the classes
 
     def content(self, fingerprint: str, classifiers: Sequence[str]) -> dict[str, Any]:
         """The content of `settings.json`."""
-        small = {"small": list(self.small)}
-        return asdict(self) | small | {"fingerprint": fingerprint, "classifiers": list(classifiers)}
+        content = asdict(self) | {"small": list(self.small)}
+        if self.classes_from == 1:
+            del content["classes_from"]  # as in earlier versions, whose studies go on
+        return content | {"fingerprint": fingerprint, "classifiers": list(classifiers)}
 
     def check_classes(self, images: ImageSet) -> None:
         """See that the images have the classes that the settings name.
@@ -75,7 +78,7 @@ def begin_study(out: Path, settings: StudySettings, images: ImageSet, classifier
     """
     path, parts_path = out / "settings.json", out / "parts.npz"
     content = settings.content(images.fingerprint, classifiers)
-    claim(out, path, content, free=("replicates", "classifiers"))
+    claim(out, path, content, free=("replicates", "classifiers", "data"))  # moved images are known by content
     parts = _read_parts(out) if parts_path.exists() else _split(settings, images)
     _check_sizes(settings, images, parts)
     if not path.exists() or read_object(path) != as_read(content):
@@ -101,7 +104,9 @@ def open_study(folder: Path) -> tuple[StudySettings, ImageSet, Parts]:
         settings = StudySettings(**content | {"small": tuple(content["small"]), "options": tuples})
     except (KeyError, TypeError, AttributeError) as error:
         raise damaged(path, repr(error)) from error
-    images = load_labelled(settings.data, resolution=settings.resolution, progress=False)
+    images = load_labelled(
+        settings.data, resolution=settings.resolution, classes_from=settings.classes_from, progress=False
+    )
     if images.fingerprint != fingerprint:
         raise GanfoldError(f"{settings.data} holds other images than when {folder} was begun: restore them")
     return settings, images, _read_parts(folder)

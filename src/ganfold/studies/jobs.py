@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ganfold.files import read_json, write_json
-from ganfold.images.grids import enlargement, grid, save_png
+from ganfold.images.grids import enlargement, grid, save_sheet
 from ganfold.runs.run import Run
 from ganfold.studies.arms import ARMS, Replicate, baselines, plain
 from ganfold.studies.classifiers import find_classifier, score
@@ -201,7 +201,7 @@ def _save_grid(path: Path, made: np.ndarray, intended: np.ndarray, among: np.nda
         blank = np.full((SHOWN - len(own), *made.shape[1:]), 128, np.uint8)
         rows.append(np.concatenate([own, blank]))
     shown = np.concatenate(rows).transpose(0, 2, 3, 1)
-    save_png(grid(shown, SHOWN, enlargement(shown)), path)
+    save_sheet(grid(shown, SHOWN, enlargement(shown)), path)
 
 
 @lru_cache(maxsize=1)

@@ -28,6 +28,7 @@ def load_labelled(
     resolution: int | None = None,
     channels: int | None = None,
     fit: Fit = "crop",
+    classes_from: int = 1,
     progress: bool = True,
 ) -> ImageSet:
     """Load images with their classes, all of them into `train`.
@@ -37,6 +38,7 @@ def load_labelled(
         resolution: pixels a side [a power of two, at most 32].
         channels: 1, 3 or 4 [from the data].
         fit: how images that are not square become square.
+        classes_from: the level of nested folders that are the classes.
         progress: show a bar while images are prepared.
 
     Raises:
@@ -44,7 +46,15 @@ def load_labelled(
     """
     if resolution is None:
         resolution = choose_resolution("cpu", None, data.native(source, progress=progress))[0]
-    images = data.load(source, resolution=resolution, channels=channels, fit=fit, held_out=0, progress=progress)
+    images = data.load(
+        source,
+        resolution=resolution,
+        channels=channels,
+        fit=fit,
+        held_out=0,
+        classes_from=classes_from,
+        progress=progress,
+    )
     if images.labels is None:
         raise GanfoldError(
             f"{images.source} has one class only, or none: a classifier needs two, so give each class a sub-folder, or "

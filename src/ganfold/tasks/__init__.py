@@ -37,6 +37,20 @@ def measure(run: Run, seed: int, count: int) -> list[TaskMetric]:
     return []
 
 
+def measures(run: Run) -> bool:
+    """Whether `measure` has something to measure for the run's task on single images."""
+    return run.gan_class.task in ("super-resolution", "inpainting", "translation")
+
+
+def doubts(run: Run, measured: list[TaskMetric]) -> list[str]:
+    """What is known against a run after its task was measured: sentences without their full stops."""
+    if run.gan_class.task == "super-resolution":
+        from ganfold.tasks import super_resolution
+
+        return super_resolution.doubts(run, measured)
+    return []
+
+
 def open_run(
     run: str | Path | Run, task: Task, verb: str, checkpoint: str = "best", gan: str | type[GAN] | None = None
 ) -> Run:
@@ -51,9 +65,9 @@ def open_run(
     Raises:
         GanfoldError: the GAN has another task, or this is no run.
     """
-    from ganfold.runs.run import Run
+    from ganfold.runs.run import loaded
 
-    run = run if isinstance(run, Run) else Run(run, checkpoint, gan)
+    run = loaded(run, checkpoint, gan)
     if run.gan_class.task != task:
         needed = " or ".join(map(with_article, gans_for(task)))
         raise GanfoldError(f"{run.path} is {with_article(run.record.gan)}: `{verb}` needs {needed}")

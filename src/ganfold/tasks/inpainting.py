@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,6 +40,8 @@ BLEND_SIDE = 1024  # largest side at which seams are blended, in pixels, so that
 EROSIONS = 3  # how often OpenCV's seamlessClone shrinks the mask
 NEARLY = 64  # of 255: as far from black and white as JPEG leaves the pixels of a mask
 EXACT = 60.0  # dB for a hole that is filled without visible error
+COMPARED = 256  # samples of the generator whose distances to each other say what is near
+UNSEEN = 3.0  # levels of 255: a difference that nobody sees, even where a collapsed generator's samples are one
 MEANT = 5000  # most training images for the mean that `rivals` fill in
 
 
@@ -73,7 +76,7 @@ def hole_of(mask: Path, image: Image.Image, path: Path) -> Image.Image:
     shown = opened(mask)
     if shown.size != image.size:
         sizes = [f"{width} x {height}" for width, height in (shown.size, image.size)]
-        raise GanfoldError(f"{mask} is {sizes[0]} pixels and {path} is {sizes[1]}: a mask needs the picture's size")
+        raise GanfoldError(f"{mask} is {sizes[0]} pixels and {path} is {sizes[1]}: a mask needs the size of its image")
     colours = [np.asarray(band) for band in shown.split()[:3]]
     white = np.logical_and.reduce([band == 255 for band in colours])
     black = np.logical_and.reduce([band == 0 for band in colours])
@@ -89,7 +92,7 @@ def hole_of(mask: Path, image: Image.Image, path: Path) -> Image.Image:
     if not white.any():
         raise GanfoldError(f"{mask} hides nothing: make the hole {top}")
     if white.all():
-        raise GanfoldError(f"{mask} hides all: leave something of the picture")
+        raise GanfoldError(f"{mask} hides all: leave something of the image")
     return Image.fromarray(white.astype(np.uint8) * 255)
 
 
@@ -221,6 +224,72 @@ def poisson_blend(made: Image.Image, around: Image.Image, hole: Image.Image) -> 
 # Who paints: a context encoder, or a search.
 
 
+@dataclass(frozen=True)
+class Fit:
+    """How near a search has come to an image beside a hole."""
+
+    residual: float  # the mean difference there, in levels of 255
+    usual: float  # half of the generator's samples differ less than this there from another one of 256
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the image is far from what the generator makes, since chance comes as near to its samples."""
+        return self.residual > max(self.usual, UNSEEN)
+
+    @property
+    def sentence(self) -> str:
+        """The residual, and what it means."""
+        told = f"{self.residual:.1f} of 255 levels beside the hole"
+        usual = f"two samples of the generator can be within {self.usual:.1f} by chance"
+        if self.is_far:
+            return f"this image is far from what the generator makes: the search ended at {told}, and {usual}"
+        return f"the search ended at {told} ({usual})"
+
+
+class Searcher:
+    """What a search paints; it keeps how near each search came.
+
+    Args:
+        gan: a generator of images from noise, or from noise and labels.
+        steps, starts, seed: see `search`.
+    """
+
+    def __init__(self, gan: GAN, steps: int, starts: int, seed: int) -> None:
+        self.gan, self.steps, self.starts, self.seed = gan, steps, starts, seed
+        self.fits: list[Fit] = []
+
+    def __call__(self, image: Tensor, mask: Tensor) -> Tensor:
+        made = search(self.gan, image, mask, steps=self.steps, starts=self.starts, seed=self.seed)
+        weight = importance(mask)
+        weight = 127.5 * weight / (weight.sum() * image.shape[1]).clamp(min=1e-9)
+        residual = float((weight * (made - image).abs()).sum())
+        self.fits.append(Fit(residual, float(self._nearest(weight).median())))
+        return made
+
+    def told(self, name: str, every: bool) -> list[str]:
+        """A sentence about the worst search since the last call; none if it came near, except with `every`."""
+        if not self.fits:
+            return []
+        worst = max(self.fits, key=lambda fit: fit.residual - fit.usual)
+        self.fits.clear()
+        return [f"{'Note: ' * worst.is_far}{name}: {worst.sentence}."] if worst.is_far or every else []
+
+    def _nearest(self, weight: Tensor) -> Tensor:
+        """The weighted distance of each sample to the nearest other one."""
+        seen = (weight * self._samples).flatten(1)[:, weight.expand_as(self._samples[:1]).flatten() > 0]
+        return torch.cdist(seen, seen, 1).fill_diagonal_(torch.inf).amin(1)
+
+    @cached_property
+    def _samples(self) -> Tensor:
+        parts = []
+        for start in range(0, COMPARED, CHUNK):
+            rows = torch.arange(start, start + CHUNK)
+            z = noise.normal(noise.key_of(self.seed, "inpaint-usual"), rows, *self.gan.latent)
+            with torch.inference_mode():
+                parts.append(self.gan.sample(z, _condition(self.gan, rows)))
+        return torch.cat(parts)
+
+
 def painter(run: Run, steps: int = 500, starts: int = 8, seed: int = 0) -> Paint:
     """What paints for a run: its context encoder, or a search through its generator.
 
@@ -231,9 +300,7 @@ def painter(run: Run, steps: int = 500, starts: int = 8, seed: int = 0) -> Paint
     Raises:
         GanfoldError: the GAN can do neither.
     """
-    if is_encoder(run):
-        return encoder(run.gan)
-    return partial(search, run.gan, steps=steps, starts=starts, seed=seed)
+    return encoder(run.gan) if is_encoder(run) else Searcher(run.gan, steps, starts, seed)
 
 
 def encoder(gan: Any) -> Paint:
@@ -278,7 +345,7 @@ def search(gan: GAN, image: Tensor, mask: Tensor, *, steps: int = 500, starts: i
         seed: decides where they start.
     """
     rows = torch.arange(starts)
-    condition: Terms = {"label": rows % gan.shape.classes} if gan.conditional else {}
+    condition = _condition(gan, rows)
     z = noise.normal(noise.key_of(seed, "inpaint"), rows, *gan.latent).requires_grad_()
     length = math.sqrt(z[0].numel())
     weight = importance(mask)
@@ -303,6 +370,11 @@ def search(gan: GAN, image: Tensor, mask: Tensor, *, steps: int = 500, starts: i
     with torch.no_grad():
         best = int(losses().argmin())
         return gan.sample(z, condition)[best : best + 1]
+
+
+def _condition(gan: GAN, rows: Tensor) -> Terms:
+    """The labels in turn, where the generator takes labels."""
+    return {"label": rows % gan.shape.classes} if gan.conditional else {}
 
 
 # How well: the metrics of a context encoder.

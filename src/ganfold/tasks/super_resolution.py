@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from ganfold import data
+from ganfold.data.sources.decode import SMALLEST
 from ganfold.errors import GanfoldError
 from ganfold.files import read_json
 from ganfold.gans.contract import GAN
@@ -23,6 +25,10 @@ from ganfold.runs.generate import CHUNK
 from ganfold.runs.run import Run
 
 WINDOW = 11  # side of the windows that SSIM compares, in pixels
+PATCH = 96  # largest side of the patches of an image on which `against_bicubic` measures, in pixels
+LEAST_GAIN = 0.05  # dB: less than one can print
+NAMED = 10  # images without a gain that are named
+EXACT = 60.0  # dB for a patch that comes back without visible error
 
 Enlarger = Callable[[Tensor], Tensor]  # small images (B, C, h, w) in [-1, 1] -> larger ones
 
@@ -55,8 +61,62 @@ def enlarged(gan: GAN, image: Image.Image, tile: int = 128) -> Image.Image:
     return large if large.mode == image.mode else large.convert(image.mode)
 
 
-def doubts(run: Run) -> list[str]:
-    """What is known against a run without measuring: sentences."""
+def against_bicubic(gan: GAN, image: Image.Image) -> tuple[float, float] | None:
+    """How well patches of an image come back after it was made smaller: by the network, and bicubically.
+
+    Args:
+        gan: a GAN whose task is super-resolution.
+        image: in mode L, RGB or RGBA. At most four patches of it are used, away from each other.
+
+    Returns:
+        The PSNR of both in dB, of the luminance, without a border of `gan.scale` pixels; None where the image is too
+        small.
+    """
+    side = min(PATCH, *image.size) // gan.scale * gan.scale
+    if side // gan.scale < SMALLEST:
+        return None
+    pixels = np.asarray(image.convert({1: "L", 3: "RGB", 4: "RGBA"}[gan.shape.channels]))
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    tops, lefts = (
+        np.linspace(0, length - side, min(2, length // side)).astype(int).tolist() for length in pixels.shape[:2]
+    )
+    patches = np.stack([pixels[top : top + side, left : left + side] for top in tops for left in lefts])
+    enlargers = _sampler(gan), partial(enlarge, scale=gan.scale)
+    made = [_made(enlarger, patches.transpose(0, 3, 1, 2), gan.scale) for enlarger in enlargers]
+    own, bicubic = (
+        psnr(images[..., :3], patches[..., :3], luma=True, border=gan.scale).clip(max=EXACT).mean() for images in made
+    )
+    return float(own), float(bicubic)
+
+
+def gain(measured: Mapping[str, tuple[float, float] | None], scale: int) -> str:
+    """What `against_bicubic` has found, by the names of images, as a sentence; nothing for no image."""
+    known = {name: both for name, both in measured.items() if both}
+    if not known:
+        small = f"an image of this size cannot be made {scale} times smaller first"
+        return f"The gain over bicubic enlargement cannot be measured: {small}." if measured else ""
+    own, bicubic = np.mean(list(known.values()), axis=0)
+    where = "this image" if len(known) == 1 else f"these {len(known):,} images"
+    how = (
+        f"PSNR {own:.1f} dB against {bicubic:.1f}, on patches of {where}, made {scale} times smaller and enlarged again"
+    )
+    if own - bicubic < LEAST_GAIN:
+        return (
+            f"Note: no gain over bicubic enlargement ({how}). A GAN can look sharper all the same: compare both by eye."
+        )
+    without = [name for name, (mine, other) in known.items() if mine - other < LEAST_GAIN]
+    more = ", ..." if len(without) > NAMED else ""
+    alone = f" {len(without):,} of them gain nothing: {', '.join(without[:NAMED])}{more}." if without else ""
+    return f"Gain over bicubic enlargement: {own - bicubic:.1f} dB ({how}).{alone}"
+
+
+def doubts(run: Run, measured: Sequence[TaskMetric] | None = None) -> list[str]:
+    """What is known against a run: sentences.
+
+    Args:
+        run: its GAN's task is super-resolution.
+        measured: what `measure` has found; None: what the last evaluation found, if there was one.
+    """
     seen, pretrained = run.state.get("images", 0) / 1000, getattr(run.gan.config, "pretrain_kimg", 0)
     found = []
     if 0 < seen <= pretrained:
@@ -65,9 +125,9 @@ def doubts(run: Run) -> list[str]:
             "train it on with a larger --kimg for fine detail"
         )
     try:
-        content = read_json(run.path / "evaluation.json")
-        metrics = [TaskMetric(**metric) for metric in content["task"]]
-        judged = [m for m in metrics if m.name.startswith("PSNR") or m.name == "feature distance"]
+        if measured is None:
+            measured = [TaskMetric(**metric) for metric in read_json(run.path / "evaluation.json")["task"]]
+        judged = [m for m in measured if m.name.startswith("PSNR") or m.name == "feature distance"]
         values = [(m.values[run.record.gan], m.values["bicubic"], m.better == "lower") for m in judged]
         is_worse = bool(values) and all(own > other if lower else own < other for own, other, lower in values)
     except (GanfoldError, LookupError, TypeError, AttributeError):  # nobody has evaluated it
@@ -94,8 +154,8 @@ def measure(
     images, scale = run.images(progress=False), run.gan.scale
     chosen = images.held_out if len(images.held_out) else images.train
     reals = images.images[data.drawn(chosen, min(count, len(chosen)), seed)]
-    enlargers: dict[str, Enlarger] = {run.record.gan: _sampler(run)}
-    enlargers |= {name: _sampler(other) for name, other in (others or {}).items()}
+    enlargers: dict[str, Enlarger] = {run.record.gan: _sampler(run.gan)}
+    enlargers |= {name: _sampler(other.gan) for name, other in (others or {}).items()}
     enlargers["bicubic"] = lambda low: enlarge(low, scale)
     return compare(reals, scale, enlargers, extractor or efficientnet())
 
@@ -149,8 +209,7 @@ def detail(images: np.ndarray, scale: int) -> np.ndarray:
     return torch.cat(parts).numpy()
 
 
-def _sampler(run: Run) -> Enlarger:
-    gan = run.gan
+def _sampler(gan: GAN) -> Enlarger:
     return lambda low: gan.sample(low.new_zeros(len(low), *gan.latent), {"low": low})
 
 

@@ -21,6 +21,9 @@ class Batches:
 
     With `temper` below 1 an epoch is as long, but classes are drawn by their share to that power. At 0.5 a class with
     a hundredth of another's images comes a tenth as often; at 0 all classes come equally often.
+
+    Of a set with wider images a random square is cut each time: the same of an image and of the input that it is paired
+    with, and another of an unpaired input.
     """
 
     def __init__(
@@ -62,11 +65,19 @@ class Batches:
         """Batch `number` of this rank, with the fields that `GAN.data_kind` and the data have."""
         positions = number * self.size + self._places
         others = None if self._others is None else self._unpaired(positions)
-        fields = self._fields(self._indices(positions), others)
+        cut, others_cut = self._cut("crop", number), self._cut("other crop", number)
+        fields = self._fields(self._indices(positions), others, cut=cut, others_cut=others_cut)
         if self.flips:
             heads = noise.uniform(noise.key_of(self.seed, "flip", number), self._rows) < 0.5
             fields = flipped(fields, heads)
         return Batch(fields, self._rows)
+
+    def _cut(self, purpose: str, number: int) -> np.ndarray | None:
+        """Where the crops of a batch begin; see `Fields`. It is drawn on the CPU: no step waits for the device."""
+        if self.data.wider is None:
+            return None
+        key = noise.key_of(self.seed, purpose, number)
+        return noise.uniform(key, torch.from_numpy(self._places), 2).numpy()
 
     def _unpaired(self, positions: np.ndarray) -> np.ndarray:
         """The numbers of the images of the other domain at these positions of its own row of epochs."""

@@ -29,6 +29,10 @@ CLASS_LEAST = 20  # images of a class
 NEAR = 100  # samples whose nearest training image is searched for
 FEW = 10_000  # training images; with more, a GAN memorises nothing
 SIZE = 112  # pixels a side that the extractor sees: a quarter of the work of its usual 224
+QUICK = (
+    f"The quick KID compares up to {MOST} samples with as many real images, at {SIZE} px. ± is the standard error of "
+    "the sample. `ganfold evaluate` measures more images at 224 px: its KID is another number."
+)
 
 
 class Checkup:

@@ -11,7 +11,7 @@ import inspect
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from traceback import extract_tb
@@ -40,6 +40,7 @@ WORDS = ("dark", "ground", "square")
 CLASSES = ("a", "b", "c")
 CPU = torch.device("cpu")
 NATIVE = (8, 16, 28, 32, 48, 60, 64, 100, 1000)  # sizes of a user's images, in pixels
+SATURATED = 0.05  # the share of the first samples' pixels that may lie beyond 0.99
 TOLERANCE = 1e-3  # relative, of float32 sums in another order
 LEFT_OUT = {  # words that a GAN's file leaves out, and why
     ".item(": "a value stays a tensor",
@@ -131,7 +132,7 @@ def run_case(gan: str | type[GAN], name: str, **options: Any) -> Case:
 class Subject:
     """The GAN under test: its class, small options, and images with every field that a GAN may need."""
 
-    def __init__(self, gan_class: type[GAN], options: dict[str, Any]) -> None:
+    def __init__(self, gan_class: type[GAN], options: dict[str, Any], small: Mapping[str, Any] = SMALL) -> None:
         known = {field.name for field in fields(gan_class.config_class)}
         if unknown := [name for name in options if name not in known]:
             raise GanfoldError(
@@ -139,7 +140,7 @@ class Subject:
                 f"(known: {', '.join(sorted(known))})"
             )
         self.gan_class, self.options = gan_class, options
-        self.config = gan_class.config_class(**{n: v for n, v in SMALL.items() if n in known} | options)
+        self.config = gan_class.config_class(**{n: v for n, v in small.items() if n in known} | options)
         self.side = gan_class.resolution(16)
 
     def gan(self, channels: int = 3, resolution: int | None = None, seed: int = 0) -> GAN:
@@ -213,6 +214,20 @@ def images_have_the_requested_shape_and_range(subject: Subject) -> None:
             raise Failed(f"`sample` reaches {made.abs().max():.3g}, and images are in [-1, 1]: end with a Tanh")
         if not made.std() > 0:
             raise Failed("all pixels that `sample` gives are the same: see how the networks are initialised")
+
+
+def first_samples_are_not_saturated(subject: Subject) -> None:
+    full = Subject(subject.gan_class, subject.options, small={})  # small networks hide first weights that are too large
+    for channels in (1, 3):
+        gan, batch = full.gan(channels), full.batch(16, channels)
+        with torch.no_grad():
+            made = gan.sample(noise.normal(1, torch.arange(16), *gan.latent), gan.condition(batch))
+        share = (made.abs() > 0.99).float().mean().item()
+        if share > SATURATED:
+            raise Failed(
+                f"{share:.0%} of the pixels of the first samples lie beyond 0.99, where tanh has no slope: "
+                "give the last layer of G smaller first weights"
+            )
 
 
 def a_phase_moves_exactly_what_its_optimizer_owns(subject: Subject) -> None:
@@ -435,6 +450,7 @@ CASES: dict[str, Callable[[Subject], None]] = {
     case.__name__.replace("_", " "): case
     for case in (
         images_have_the_requested_shape_and_range,
+        first_samples_are_not_saturated,
         a_phase_moves_exactly_what_its_optimizer_owns,
         every_weight_is_owned_and_every_phase_has_terms,
         the_same_seed_gives_the_same_bits,
@@ -601,7 +617,9 @@ def _source(gan_class: type[GAN]) -> str:
     """The code of the class and of all that it uses from its module, without comments and docstrings."""
     file = _file_of(gan_class)
     try:
-        tree = ast.parse(Path(file).read_text("utf-8") if file else textwrap.dedent(inspect.getsource(gan_class)))
+        tree = ast.parse(
+            Path(file).read_text(encoding="utf-8") if file else textwrap.dedent(inspect.getsource(gan_class))
+        )
         known = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
         if gan_class.__name__ not in known:  # it was defined in a function
             known |= {gan_class.__name__: ast.parse(textwrap.dedent(inspect.getsource(gan_class)))}  # type: ignore[dict-item]

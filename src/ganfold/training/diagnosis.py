@@ -3,7 +3,7 @@
 `diagnose` depends on the log, the record and the state alone. A run that was stopped and resumed therefore gets the
 same diagnoses. The signs come from the literature where it has them: Karras et al. 2020, arXiv:2006.06676, sec. 3, for
 an overfitting D; Karras et al. 2018, arXiv:1710.10196, app. A.2, for collapse. The limits were set on planted failures
-and healthy runs: docs/doctor.md has the table.
+and healthy runs: docs/guide/the-doctor.md has the table.
 """
 
 from __future__ import annotations
@@ -52,10 +52,8 @@ def diagnose(rows: list[Row], record: RunRecord, state: dict[str, Any]) -> list[
         rows: the rows of `log.jsonl`, reports and checkups alike.
         record, state: the run's `config.json` and `state.json`.
     """
-    if not rows:
-        return []
     log = _Log(rows, [row for row in rows if "KID" in row], record, state)
-    return [diagnosis for check in CHECKS if (diagnosis := check(log))]
+    return [diagnosis for check in (CHECKS if rows else [_not_begun]) if (diagnosis := check(log))]
 
 
 @dataclass(frozen=True)
@@ -104,6 +102,26 @@ def _rescued(log: _Log) -> Diagnosis | None:
         "half the learning rate each time",
         f"last at {last['at']:g} kimg, back to {last['to']:g}: {last['why']}",
         f"For the next run set --lr to {0.5 ** len(rescues):g} of what it was.",
+    )
+
+
+def _not_begun(log: _Log) -> Diagnosis | None:
+    """A phase that begins later than training ended, such as that of D after a beginning without it."""
+    waiting = log.state.get("not begun", [])
+    if log.state.get("status") != "done" or not waiting:
+        return None
+    kimg, begins = log.state["images"] / 1000, min(phase["at"] for phase in waiting)
+    names, several = " and ".join(phase["phase"] for phase in waiting), len(waiting) > 1
+    sooner = "".join(
+        f"; or begin anew with --{option.replace('_', '-')} {kimg / 2:.2g} and --restart"
+        for option in dict.fromkeys(phase["option"] for phase in waiting if phase["option"])
+    )
+    return Diagnosis(
+        "phase not begun",
+        True,
+        f"Training ended before its phase{'s' * several} {names} began",
+        f"{'they begin' if several else 'it begins'} at {begins:g} kimg, and training ended at {kimg:.3g}",
+        f"Give the same command with a larger --kimg or --minutes{sooner}.",
     )
 
 
@@ -200,7 +218,7 @@ def _g_wins(log: _Log) -> Diagnosis | None:
         "G wins",
         True,
         "G wins: D no longer tells generated images from real ones, although they are far from real",
-        f"D(x) {fmean(reals):.3f}, D(G(z)) {fmean(fakes):.3f}, KID {log.checkups[-1]['KID']:.3g}",
+        f"D(x) {fmean(reals):.3f}, D(G(z)) {fmean(fakes):.3f}, quick KID {log.checkups[-1]['KID']:.3g}",
         "Make D stronger: a larger --width, or a higher learning rate for D.",
     )
 
@@ -260,7 +278,7 @@ def _lost(log: _Log) -> Diagnosis | None:
         "diverges",
         True,
         "Training gets worse",
-        f"KID was {best['KID']:.3g} at {best['kimg']:g} kimg and is {log.checkups[-1]['KID']:.3g} now",
+        f"the quick KID was {best['KID']:.3g} at {best['kimg']:g} kimg and is {log.checkups[-1]['KID']:.3g} now",
         "The best checkpoint is kept and used; begin anew with half the --lr to get further.",
     )
 
@@ -278,7 +296,7 @@ def _oscillates(log: _Log) -> Diagnosis | None:
         "oscillation",
         True,
         "Training swings instead of settling",
-        f"KID went up and down by {swing:.0%} of itself over the last {len(values)} checkups",
+        f"the quick KID went up and down by {swing:.0%} of itself over the last {len(values)} checkups",
         "Begin anew with half the --lr, or average longer by --ema-kimg.",
     )
 
@@ -295,7 +313,7 @@ def _improving(log: _Log) -> Diagnosis | None:
         "unfinished",
         False,
         "The budget was spent while the images were still getting better",
-        f"the last quarter of it lowered KID by {gain:.0%}",
+        f"the last two checkups lowered the best quick KID by {gain:.0%}",
         "Give the same command with a larger --kimg or --minutes: it goes on where it stopped.",
     )
 
@@ -318,6 +336,7 @@ def _wasted(log: _Log) -> Diagnosis | None:
 
 CHECKS: list[Callable[[_Log], Diagnosis | None]] = [
     _non_finite,
+    _not_begun,
     _rescued,
     _rate,
     _collapse,

@@ -8,21 +8,31 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from PIL import Image
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.table import Column
+from rich.text import Text
 from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from ganfold.errors import printable
+from ganfold.errors import GanfoldError, printable
 from ganfold.files import unwritable, write_bytes, write_json
 from ganfold.images import grids
+from ganfold.runs.record import LOG, NEWEST
 
 GRID = 64  # samples in a grid
+SHARES = ("precision", "recall", "coverage")
+YOUNG = (
+    "Precision, recall and coverage are still 0.00. That is normal for a young run: they rise after a few kimg with "
+    "some GANs, after hundreds with others. Follow the quick KID until then."
+)
 
 
 class _Console(Console):
@@ -34,6 +44,23 @@ class _Console(Console):
         self.unread = True
         with suppress(SystemExit):  # rich would end the program here
             super().on_broken_pipe()
+
+
+class _Times(ProgressColumn):
+    """How long this call has trained, and how long it still will."""
+
+    max_refresh = 0.5  # seconds
+
+    def render(self, task: Task) -> Text:
+        elapsed, left = (
+            "-:--:--" if seconds is None else str(timedelta(seconds=int(seconds)))
+            for seconds in (task.finished_time if task.finished else task.elapsed, task.time_remaining)
+        )
+        return Text(f"elapsed {elapsed}, left {left}")
+
+
+def _texts(*formats: str) -> list[TextColumn]:
+    return [TextColumn(text, table_column=Column(no_wrap=True)) for text in formats]
 
 
 class _Board:
@@ -79,12 +106,10 @@ class Journal:
         self.out = out
         self.console = _Console(quiet=not progress, highlight=False, soft_wrap=True)
         self._progress = Progress(
-            TextColumn("{task.fields[clock]}"),
-            BarColumn(None),
-            TextColumn("{task.fields[speed]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            *_texts("{task.fields[clock]}"),
+            BarColumn(None),  # which alone may shrink
+            *_texts("{task.percentage:.0f} %", "{task.fields[speed]}"),
+            _Times(Column(no_wrap=True)),
             console=self.console,
             disable=not (progress and sys.stdout.isatty()),
             expand=True,
@@ -109,14 +134,14 @@ class Journal:
             step: of the checkpoint.
         """
         self._close()
-        path = self.out / "log.jsonl"
+        path = self.out / LOG
         content = path.read_bytes() if path.exists() else b""
         kept, self.rows, damaged = _whole_rows(content, log_bytes, step)
         if damaged:
-            self._once(f"{path} is damaged: {damaged} of its lines {'is' if damaged == 1 else 'are'} left out.")
+            self.once(f"{path} is damaged: {damaged} of its lines {'is' if damaged == 1 else 'are'} left out.")
         elif len(kept) < log_bytes:
             last = self.rows[-1]["kimg"] if self.rows else 0
-            self._once(f"The log {path} ends before the checkpoint: its rows after {last:g} kimg are lost.")
+            self.once(f"The log {path} ends before the checkpoint: its rows after {last:g} kimg are lost.")
         if not content.startswith(kept):
             write_bytes(path, kept)
         self._log = open(path, "ab")  # noqa: SIM115  closed in `close`
@@ -131,7 +156,8 @@ class Journal:
         os.fsync(self._log.fileno())
         return self._log.tell()
 
-    def _once(self, sentence: str) -> None:
+    def once(self, sentence: str) -> None:
+        """As `say`, but not a second time."""
         if sentence not in self._told:
             self._told.add(sentence)
             self.say(sentence)
@@ -143,19 +169,30 @@ class Journal:
 
     def say(self, sentence: str) -> None:
         """One line on the console, above the bar."""
-        lines = map(printable, sentence.split("\n"))
-        self._progress.console.print("\n".join(lines), markup=False)
+        text = "\n".join(map(printable, sentence.split("\n")))
+        code = self.console.encoding  # what it lacks is written as escapes
+        try:
+            self.console.print(text.encode(code, "backslashreplace").decode(code), markup=False)
+        except OSError as error:
+            raise GanfoldError(f"cannot print: {error.strerror or error}") from error
 
     def tick(self, share: float, kimg: float, images_per_second: float) -> None:
         """Move the bar."""
         assert self._task is not None
-        self._progress.update(
-            self._task, completed=share, clock=f"{kimg:,.1f} kimg", speed=f"{images_per_second:,.0f} images/s"
-        )
+        speed = f"{images_per_second:,.0f} images/s" if images_per_second else ""
+        self._progress.update(self._task, completed=min(1.0, share), clock=f"{kimg:,.1f} kimg", speed=speed)
+
+    def end_bar(self) -> None:
+        """Leave the bar as it is. What is said later stands below it."""
+        self._progress.stop()
 
     def log(self, row: dict[str, Any]) -> None:
         """Write the row of a report to the log, TensorBoard and console."""
         self._write(row)
+        self.show(row)
+
+    def show(self, row: dict[str, Any]) -> None:
+        """Print the row of a report."""
         shown = [n for n in row if n.startswith(("Loss_", "D("))]
         figures = "  ".join(f"{name} {row[name]:.3f}" for name in shown)
         self.say(f"{row['kimg']:9,.1f} kimg  {figures}  {row['images/s']:,.0f} images/s")
@@ -164,8 +201,11 @@ class Journal:
         """Write the row of a checkup to the log, TensorBoard and console."""
         self._write(row)
         where = "the best so far" if best["kimg"] == row["kimg"] else f"best {best['KID']:.3f} at {best['kimg']:g} kimg"
-        figures = "  ".join(f"{name} {row[name]:.2f}" for name in ("precision", "recall", "coverage"))
-        self.say(f"{row['kimg']:9,.1f} kimg  KID {row['KID']:.3f} ± {row['KID/error']:.3f} ({where})  {figures}")
+        is_young = all(row[name] < 0.005 for name in SHARES)
+        figures = "" if is_young else "".join(f"  {name} {row[name]:.2f}" for name in SHARES)
+        self.say(f"{row['kimg']:9,.1f} kimg  quick KID {row['KID']:.3f} ± {row['KID/error']:.3f} ({where}){figures}")
+        if is_young:
+            self.once(YOUNG)
 
     def _write(self, row: dict[str, Any]) -> None:
         assert self._log
@@ -175,17 +215,33 @@ class Journal:
             self._log.write((json.dumps(row) + "\n").encode())
             self._log.flush()
         except OSError as error:
-            raise unwritable(self.out / "log.jsonl", error) from error
-        scalars = [summary.scalar(name, value) for name, value in row.items() if name not in ("step", "kimg")]
+            raise unwritable(self.out / LOG, error) from error
+        scalars = [summary.scalar(name, value) for name, value in row.items() if name not in ("step", "kimg", "epoch")]
         self._board.add(row["step"], *scalars)
 
     def grid(self, samples: np.ndarray, kimg: float, step: int, columns: int | None = None) -> None:
         """Write the grid of the fixed latents to `samples/<kimg>.png` and TensorBoard."""
-        image = grids.grid(samples, columns, scale=grids.enlargement(samples))
-        grids.save_png(image, self.out / "samples" / f"{kimg:010.3f}.png", {"kimg": f"{kimg:g}"})
+        image = self._save_grid(self._grid_file(kimg), samples, kimg, columns)
+        (self.out / NEWEST).unlink(missing_ok=True)
         pixels = np.asarray(image)
         assert self._board
         self._board.add(step, summary.image("samples", pixels, dataformats="HWC" if pixels.ndim == 3 else "HW"))
+
+    def has_grid(self, kimg: float) -> bool:
+        """Whether there is a grid of this report."""
+        return self._grid_file(kimg).exists()
+
+    def newest(self, samples: np.ndarray, kimg: float, columns: int | None = None) -> None:
+        """Write the grid of the fixed latents to `newest.png`, until the next report."""
+        self._save_grid(self.out / NEWEST, samples, kimg, columns)
+
+    def _grid_file(self, kimg: float) -> Path:
+        return self.out / "samples" / f"{kimg:010.3f}.png"
+
+    def _save_grid(self, path: Path, samples: np.ndarray, kimg: float, columns: int | None) -> Image.Image:
+        image = grids.grid(samples, columns, scale=grids.enlargement(samples))
+        grids.save_sheet(image, path, {"kimg": f"{kimg:g}"})
+        return image
 
     def state(self, content: dict[str, Any]) -> None:
         """Write `state.json`: how far the run is, and how it ended."""
@@ -239,4 +295,4 @@ def _row(line: bytes) -> dict[str, Any] | None:
 def real_grid(images: np.ndarray, out: Path) -> None:
     """Write `samples/reals.png`: real images (N, C, H, W) to compare with."""
     reals = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
-    grids.save_png(grids.grid(reals, scale=grids.enlargement(reals)), out / "samples" / "reals.png", None)
+    grids.save_sheet(grids.grid(reals, scale=grids.enlargement(reals)), out / "samples" / "reals.png")

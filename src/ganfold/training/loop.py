@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from ganfold.data import ImageSet
@@ -21,8 +22,9 @@ from ganfold.interface.stopping import StopReason
 from ganfold.runs import checkpoint
 from ganfold.runs.conditioning import Conditioning, HeldOutConditioning, class_rows, held_out_conditioning, labelled
 from ganfold.runs.generate import generate
-from ganfold.runs.record import RunRecord
-from ganfold.training.checkups import FEWEST, Checkup
+from ganfold.runs.record import NEWEST, RunRecord
+from ganfold.runs.run import Run
+from ganfold.training.checkups import FEWEST, QUICK, Checkup
 from ganfold.training.diagnosis import diagnose, lost_its_gain
 from ganfold.training.journal import GRID, Journal
 from ganfold.training.ranks import Ranks, has_batch_norm
@@ -36,6 +38,8 @@ CHECKUP_KIMG = 2.0  # ... but none before this much training
 MEMORY_STEPS = 32  # after this many steps, lazy phases and all, memory should not run out any more
 HANGUP = getattr(signal, "SIGHUP", None)  # Windows has no such signal
 RESCUES = 3  # at most, each with half the learning rate of the one before
+LOOK_SECONDS = 20.0  # without a report before there is a look; before each further look twice as many
+TICK_SECONDS = 0.2  # between two moves of the bar
 
 
 @dataclass(frozen=True)
@@ -43,13 +47,14 @@ class Events:
     """What is due after a step."""
 
     report: bool
+    look: bool
     save: bool
     stop: bool
     spent: bool  # the budget is used up
 
     @property
     def any(self) -> bool:
-        return self.report or self.save or self.stop or self.spent
+        return self.report or self.look or self.save or self.stop or self.spent
 
 
 class Loop:
@@ -69,6 +74,8 @@ class Loop:
         self.spent = 0.0  # seconds of training before this call
         self.begun = self.saved = clock()
         self.reported = (self.begun, 0)  # when, and at how many images
+        self.looked = self.ticked = self.begun  # when a report or a look was shown, and when the bar moved
+        self.looks, self.speed = 0, 0.0  # so far; images a second
         self.first = 0  # the step at which this call began
         self.checkups = 0  # how many are behind us
         self.best: dict[str, float] | None = None  # KID and kimg of the best checkup
@@ -94,6 +101,9 @@ class Loop:
                 is_spent = events.spent
                 if events.report:
                     self._report()
+                elif events.look:
+                    self._look()
+                    self.journal.once(f"The newest samples are in {self.out / NEWEST}.")
                 if self.checkup and self._passed() >= self.checkups + 1 and (lost := self._examine()):
                     self._rescue(lost, final=False)
                     is_spent = self._budget_spent()
@@ -102,7 +112,8 @@ class Loop:
                     self.saved = self.clock()
                 if events.stop:
                     reason = signals[0] if signals else StopReason.OTHER_RANK
-            status, why = ("stopped", str(reason)) if reason else ("done", "the budget is spent")
+            # A signal in the last step stops nothing: the same command would have nothing left to do.
+            status, why = ("stopped", str(reason)) if reason and not is_spent else ("done", "the budget is spent")
             self._save(status, why)
         if self.ranks.first:
             self._end(status, why)
@@ -120,16 +131,20 @@ class Loop:
                 self._grid()
         self.saved = self.begun = self.clock()
         self.reported, self.first = (self.begun, trainer.images), trainer.steps
+        self.looked = self.begun
         if trainer.steps == 0:
             self._save("running", "")  # a rescue can always go back to here
 
     def _events(self, due: float, signals: list[StopReason]) -> Events:
         """What is due now; `due` is the number of images at which to report."""
-        save = self._agreed(self.clock() - self.saved >= 60 * self.settings.checkpoint_minutes)
+        now = self.clock()
+        self._tick(now)
+        look = self._agreed(now - self.looked >= LOOK_SECONDS * 2**self.looks)
+        save = self._agreed(now - self.saved >= 60 * self.settings.checkpoint_minutes)
         if self.journal.unread and not signals:
             signals.append(StopReason.CLOSED_PIPE)
         stop = self._agreed(bool(signals))
-        return Events(self.trainer.images >= due, save, stop, self._budget_spent())
+        return Events(self.trainer.images >= due, look, save, stop, self._budget_spent())
 
     def _step(self) -> bool:
         """Make a step. False if memory ran out: training is then back at the last checkpoint, with smaller parts."""
@@ -201,15 +216,12 @@ class Loop:
 
     def _announce(self, images: ImageSet, resumed: bool) -> None:
         trainer, settings = self.trainer, self.settings
-        budget = " or ".join(
-            ([f"{settings.budget_kimg:,g} kimg"] if math.isfinite(settings.budget_kimg) else [])
-            + ([f"{settings.minutes:g} minutes"] if settings.minutes else [])
-        )
         networks = weights(trainer.gan)
         self.journal.say(
             f"{'Going on at ' + format(trainer.images / 1000, ',.1f') + ' kimg' if resumed else 'Training'} "
             f"on {trainer.device}: {len(images.train):,} images of {images.resolution} px, {networks} weights, "
-            f"until {budget}. Ctrl-C stops and saves."
+            f"until {settings.budget}. An epoch, each image once, is {len(images.train) / 1000:g} kimg. "
+            "Ctrl-C stops and saves."
         )
         if self.ranks.world > 1 and has_batch_norm(trainer.gan) and not settings.sync_bn:
             share = trainer.batches.size // self.ranks.world
@@ -223,21 +235,58 @@ class Loop:
     def _report(self) -> None:
         trainer, now = self.trainer, self.clock()
         self.ranks.average(trainer.meter.sums())
-        when, images = self.reported
-        speed = (trainer.images - images) / max(now - when, 1e-9)
+        self.speed = self._speed(now)
         if self.ranks.first:
-            row = self._clock() | trainer.meter.means()
-            self.journal.log(row | {"images/s": round(speed, 1), "minutes": round(self.minutes, 3)})
+            self.journal.log(self._row() | {"minutes": round(self.minutes, 3)})
             self._grid()
             self._consult("running", "")
-            self.journal.tick(self.share, trainer.images / 1000, speed)
         trainer.meter.clear()
-        self.reported = (self.clock(), trainer.images)
+        self.looked = self.clock()
+        self.reported = (self.looked, trainer.images)
+
+    def _look(self, line: bool = True) -> None:
+        """Show how far training is where the next report is far away: the newest samples, and a `line` if requested.
+
+        When it comes depends on the clock. It only reads: it leaves the meter, the log and the samples of the reports
+        as they are. A run that goes on therefore still writes the same log.
+        """
+        self.speed = self._speed(self.clock())
+        if self.ranks.first:
+            if line:
+                self.journal.show(self._row())
+            self.journal.newest(*self._samples())
+        self.looks += 1
+        self.looked = self.clock()
+
+    def _row(self) -> dict[str, Any]:
+        """What a report says."""
+        return self._clock() | self.trainer.meter.means() | {"images/s": round(self.speed, 1)}
+
+    def _speed(self, now: float) -> float:
+        """Images a second since the last report."""
+        when, images = self.reported
+        return (self.trainer.images - images) / max(now - when, 1e-9)
+
+    def _tick(self, now: float) -> None:
+        """Move the bar now and then. Nothing here waits for the device."""
+        if not self.ranks.first or now - self.ticked < TICK_SECONDS:
+            return
+        if now - self.reported[0] > 5:
+            self.speed = self._speed(now)
+        self.journal.tick(self.share, self.trainer.images / 1000, self.speed)
+        self.ticked = now
 
     def _clock(self) -> dict[str, Any]:
-        return {"step": self.trainer.steps, "kimg": self.trainer.images / 1000}
+        images = self.trainer.images
+        epoch = round(images / len(self.trainer.batches.data.train), 3)  # how often it has seen each image
+        return {"step": self.trainer.steps, "kimg": images / 1000, "epoch": epoch}
 
     def _grid(self) -> None:
+        samples, kimg, columns = self._samples()
+        self.journal.grid(samples, kimg, self.trainer.steps, columns)
+
+    def _samples(self) -> tuple[np.ndarray, float, int | None]:
+        """The samples of a grid, their kimg, and the number of columns."""
         trainer, gan = self.trainer, self.trainer.gan
         count: int = GRID
         columns: int | None = None
@@ -254,7 +303,7 @@ class Loop:
         if isinstance(conditioning, HeldOutConditioning):
             samples, each = conditioning.beside(samples)
             columns = 3 * each if each > 1 else None
-        self.journal.grid(samples, trainer.images / 1000, trainer.steps, columns)
+        return samples, trainer.images / 1000, columns
 
     def _save(self, status: str, why: str) -> None:
         """Write a checkpoint and `state.json`. All ranks call it together."""
@@ -262,6 +311,8 @@ class Loop:
         self.ranks.broadcast(self.trainer.gan.buffers())
         if self.ranks.first:
             checkpoint.save(self.out / "checkpoints", self.trainer.steps, *self._content())
+            if status != "running":  # before the state says so: a training that is killed here makes them again
+                self._last_images(status)
             self.journal.state(self._state(status, why))
 
     def _content(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -279,22 +330,54 @@ class Loop:
             "why": why,
             "best": self.best,
             "rescues": self.rescues,
+            "not begun": self._not_begun(),
         }
 
-    def _end(self, status: str, why: str) -> None:
+    def _not_begun(self) -> list[dict[str, Any]]:
+        """The phases that begin later, each with when, and the option that says so."""
+        return [
+            {"phase": getattr(phase.loss, "__name__", phase.optimizer), "at": phase.since, "option": phase.since_option}
+            for phase in self.trainer.gan.phases
+            if phase.since * 1000 >= max(self.trainer.images, 1)
+        ]
+
+    def _last_images(self, status: str) -> None:
+        """Show the images of a training that ends, and join the grids of its reports."""
+        kimg = self.trainer.images / 1000
+        if status == "done" and not self.journal.has_grid(kimg):
+            self._look(line=self.looked == self.begun)  # a short training is not silent
+        self.journal.tick(1.0 if status == "done" else self.share, kimg, self.speed)
+        self.journal.end_bar()
         self.journal.film()
-        self._consult(status, why)
+
+    def _end(self, status: str, why: str) -> None:
         kimg = f"{self.trainer.images / 1000:,.1f} kimg"
+        self._consult(status, why)
         if status == "stopped":
             self.journal.say(
                 f"Stopped by {why} and saved at {kimg}. To go on, give the same command:\n  {self.record.command}"
             )
         else:
-            self.journal.say(
-                f"Done: {kimg} in {self.minutes:,.1f} minutes.\n"
-                f"  ganfold sample {shlex.quote(str(self.out))} --out grid.png\n"
-                f"  ganfold report {shlex.quote(str(self.out))}"
+            over, minutes = "", self.settings.minutes
+            if minutes and self.minutes > 1.1 * minutes:
+                over = f" The budget of {minutes:g} ended within a step or a checkup, and that was finished first."
+            self.journal.say("\n  ".join([f"Done: {kimg} in {self.minutes:,.1f} minutes.{over}", *self._done()]))
+
+    def _done(self) -> list[str]:
+        """What a run leaves: which checkpoint is used, the newest samples, and what to do next."""
+        out, best, lines = self.out, self.best, []
+        if best is None:
+            lines.append("No checkup has measured it, so the newest checkpoint is used.")
+        else:
+            last = "" if best["kimg"] * 1000 == self.trainer.images else " (--checkpoint last takes the newest)"
+            lines.append(
+                f"Best checkpoint: quick KID {best['KID']:.3f} at {best['kimg']:,.1f} kimg; sample and evaluate use "
+                f"it{last}."
             )
+        if newest := Run(out, gan=type(self.trainer.gan)).image_files():
+            lines.append(f"Newest samples: {newest[0]}")
+        where = shlex.quote(str(out))
+        return [*lines, f"ganfold sample {where} --out grid.png", f"ganfold report {where}"]
 
     # The doctor.
 
@@ -318,13 +401,14 @@ class Loop:
         if is_best:
             self.best = {"KID": row["KID"], "kimg": self.trainer.images / 1000}
         assert self.best
+        self.journal.once(QUICK)
         self.journal.checkup(self._clock() | row | {"minutes": round(self.minutes, 3)}, self.best)
         if is_best:  # after its row is logged: a rescue from here keeps the row
             checkpoint.write(self.out / "checkpoints" / checkpoint.BEST, *self._content())
         self._consult("running", "")
         if self.ranks.world > 1 or not lost_its_gain(self.journal.rows):
             return ""
-        return f"KID was {self.best['KID']:.3g} at {self.best['kimg']:g} kimg and is {row['KID']:.3g}"
+        return f"the quick KID was {self.best['KID']:.3g} at {self.best['kimg']:g} kimg and is {row['KID']:.3g}"
 
     def _consult(self, status: str, why: str) -> None:
         """Print each diagnosis once."""

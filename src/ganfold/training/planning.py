@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ class Plan(Result):
     weights: str  # of each network: "G 0.7 M, D 0.4 M"
     multiply_adds: int  # for each image of a step, all networks forward and backward
     kimg: float  # that training will have seen at its end, roughly
+    epochs: float  # how often it will have seen each image by then
     minutes: float  # that it will take, roughly; with kimg given, without the checkups on the way
     memory: int  # bytes that the steps take beside PyTorch itself, roughly; checkups take more for a while
     memory_there: int  # bytes that the device has; 0: unknown
@@ -70,7 +71,9 @@ class Plan(Result):
             *table(rows),
             f"Networks: {self.weights} weights; {self.multiply_adds / 1e6:,.0f} M multiply-adds to train on an image.",
             f"Measured in a trial: {self.images_per_second:,.0f} images/s, about {memory} MiB of memory.",
-            f"Training will take about {_about(self.minutes)} minutes and see about {_about(self.kimg)} kimg.",
+            f"Training will take about {_about(self.minutes)} minute{'s' * (self.minutes != 1)} and see about "
+            f"{_about(self.kimg)} kimg: each image {_times(self.epochs)}. "
+            f"An epoch, each image once, is {_about(self.kimg / self.epochs)} kimg.",
             "The same by name:",
             f"  {self.command}",
         ]
@@ -98,11 +101,15 @@ def plan_training(
     images = prepare(gan_class, *configured(gan_class, choices.options), data, progress)
     choices.tell("channels", str(images.channels), images.findings.choice.rpartition(": ")[2])
     choices.tell("GAN", name_of(gan_class), why)
+    if images.crops == "native" and "crops" not in choices.requested:
+        why = "images at full size are what it will be given; off makes whole images small"
+        choices.choose("crops", ("native", why))
     _networks(choices, gan_class, device, images, sizes)
     _hints(choices, gan_class, images)
     trial = _trial(choices, gan_class, images, device)
     minutes = _budget(choices, gan_class, trial)
     speed = trial.images_per_second
+    kimg = minutes * 60 * speed / 1000
     return Plan(
         gan=name_of(gan_class),
         options=choices.options,
@@ -111,7 +118,8 @@ def plan_training(
         images_per_second=speed,
         weights=trial.weights,
         multiply_adds=trial.multiply_adds,
-        kimg=minutes * 60 * speed / 1000,
+        kimg=kimg,
+        epochs=kimg * 1000 / len(images.train),
         minutes=minutes,
         memory=trial.memory,
         memory_there=devices.memory(device),
@@ -119,18 +127,41 @@ def plan_training(
     )
 
 
-def prepare(gan_class: type[GAN], config: Any, settings: Settings, data: str | Path, progress: bool) -> ImageSet:
-    """The images that a GAN of this class and configuration needs."""
+def prepare(
+    gan_class: type[GAN],
+    config: Any,
+    settings: Settings,
+    data: str | Path,
+    progress: bool,
+    before: DataRecord | None = None,
+) -> ImageSet:
+    """The images that a GAN of this class and configuration needs; `before` is what the run that goes on had."""
+    resolution = settings.resolution or gan_class.resolution
+    crops = settings.crops
+    if crops is None:
+        crops = before.crops if before else _default_crops(gan_class, resolution, data, progress)
     return ganfold_data.load_as(
         gan_class.data_kind(config),
         data,
         getattr(config, "target", None),
-        resolution=settings.resolution or gan_class.resolution,
+        resolution=resolution,
         channels=settings.channels,
         fit=settings.fit,
         held_out=settings.held_out,
+        classes_from=settings.classes_from,
+        crops=crops,
         progress=progress,
     )
+
+
+def _default_crops(
+    gan_class: type[GAN], resolution: int | Callable[[int], int], data: str | Path, progress: bool
+) -> ganfold_data.Crops | None:
+    """The crops where nobody requests any."""
+    if not gan_class.crops_natively:
+        return None
+    native = ganfold_data.native(data, progress=progress)
+    return "native" if native > (resolution if isinstance(resolution, int) else resolution(native)) else None
 
 
 @dataclass
@@ -147,7 +178,7 @@ class _Choices:
 
     def choose(self, name: str, rule: Rule) -> Any:
         """Take what is requested; otherwise what the rule says."""
-        value, why = (self.requested[name], "as you ask") if name in self.requested else rule
+        value, why = (self.requested[name], "as requested") if name in self.requested else rule
         self.chosen[name] = value
         self.tell(name.replace("_", " "), _shown(value), why)
         return value
@@ -166,7 +197,7 @@ def _device(choices: _Choices) -> torch.device:
     is_cpu = device.type == "cpu"
     power = f"{threads} thread{'s' * (threads > 1)}" if is_cpu else str(devices.describe(device)["device"])
     why = "PyTorch finds no GPU here" if is_cpu else "the fastest here"
-    choices.tell("device", device.type, f"{'as you ask' if settings.device != 'auto' else why}; {power}")
+    choices.tell("device", device.type, f"{'as requested' if settings.device != 'auto' else why}; {power}")
     return device
 
 
@@ -179,7 +210,7 @@ def _gan(
         rule = own, f"the most that {name_of(find(gan))} does of its own accord"
     choices.choose("resolution", rule)
     best, why, sizes = choose_gan(device.type)
-    return find(gan or best), sizes, "as you ask" if gan else why
+    return find(gan or best), sizes, "as requested" if gan else why
 
 
 def _networks(
@@ -220,14 +251,16 @@ def _budget(choices: _Choices, gan_class: type[GAN], trial: Trial) -> float:
     """The budget, and the schedules that depend on it; gives the minutes that training will take."""
     requested, speed = choices.requested, trial.images_per_second
     minutes, kimg = requested.get("minutes"), requested.get("kimg")
-    why = "as you ask"
+    why = "as requested"
     if minutes is None and kimg is None:
         choices.chosen["minutes"], why = choose_minutes(speed)
         minutes = choices.chosen["minutes"]
-    budget = {"kimg": kimg, "minutes": minutes}
-    choices.tell("budget", " or ".join(f"{value:g} {name}" for name, value in budget.items() if value is not None), why)
-    taken = min(minutes or float("inf"), (kimg or float("inf")) * 1000 / speed / 60)
     own = {field.name: field.default for field in fields(gan_class.config_class)}
+    taken = min(minutes or float("inf"), (kimg or float("inf")) * 1000 / speed / 60)
+    step = choices.options.get("batch", own.get("batch", 1)) / speed / 60
+    if taken < step:
+        taken, why = step, f"{why}, but training makes at least one step"
+    choices.tell("budget", Settings(kimg=kimg, minutes=minutes).budget, why)
     decays = choices.options.get("decay_kimg", own.get("decay_kimg", 0))
     if "decay_kimg" in gan_class.planned and decays and "decay_kimg" not in requested:
         choices.chosen["decay_kimg"] = float(f"{max(1.0, taken * 60 * speed / 1000):.2g}")
@@ -248,6 +281,13 @@ def _shown(value: Any) -> str:
 
 def _about(value: float) -> str:
     return f"{float(f'{value:.2g}'):,g}"
+
+
+def _times(epochs: float) -> str:
+    """How often, in words; under once only part of the images is seen."""
+    if epochs < 0.95:
+        return "less than once"
+    return "about once" if epochs < 1.5 else f"about {_about(epochs)} times"
 
 
 def _sentence(images: ImageSet, native: int) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganfold.errors import GanfoldError, did_you_mean
 from ganfold.gans.registry import Origin, find, name_of, origin_of
-from ganfold.interface.options import check_ranges
+from ganfold.interface.options import as_path, check_ranges
 from ganfold.interface.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Request:
     out: Path  # the run's folder
     command: str  # which repeats it
     origin: Origin | None = None  # the file of a GAN from outside
+    chose_batch: bool = True  # whether the user or a plan named the batch
 
     @classmethod
     def of(
@@ -49,11 +50,21 @@ class Request:
         config, settings = configured(gan_class, options)
         out = Path(out or default_out(name, data))
         command = command or command_line(gan_class, data, out, options)
-        return cls(name, gan_class, config, settings, data, out, command, origin_of(gan_class))
+        chose_batch = options.get("batch") is not None
+        return cls(name, gan_class, config, settings, data, out, command, origin_of(gan_class), chose_batch)
 
     def choices(self) -> dict[str, Any]:
         """The GAN's name and all options, by name."""
         return {"gan": self.gan, **asdict(self.config), **asdict(self.settings)}
+
+    def fitted(self, images: int) -> Request:
+        """The request with a default batch that this many training images can fill.
+
+        It depends on nothing else. The same command therefore goes on later, on any number of ranks.
+        """
+        if self.chose_batch or self.config.batch <= images:
+            return self
+        return replace(self, config=replace(self.config, batch=largest_batch(images)))
 
 
 @dataclass(frozen=True)
@@ -78,14 +89,25 @@ def configured(gan_class: type[GAN], options: Mapping[str, Any]) -> tuple[Any, S
     for name in options:
         if name not in own | common:
             raise GanfoldError(f"{name_of(gan_class)} has no option {name!r}{did_you_mean(name, own | common)}")
-    config = gan_class.config_class(**{k: v for k, v in options.items() if k in own})
+    config = gan_class.config_class(**{k: _plain(k, v) for k, v in options.items() if k in own})
     check_ranges(config)
     return config, Settings(**{k: v for k, v in options.items() if k in common})
+
+
+def _plain(name: str, value: Any) -> Any:
+    """The value of an option of a GAN; a path as a text, with `~` as the home folder."""
+    is_path = isinstance(value, Path) or (isinstance(value, str) and value.startswith("~"))
+    return str(as_path(name, value)) if is_path else value
 
 
 def changed(values: Any) -> dict[str, Any]:
     """The fields of a dataclass's instance that are not at their defaults."""
     return {field.name: value for field in fields(values) if (value := getattr(values, field.name)) != field.default}
+
+
+def largest_batch(images: int) -> int:
+    """The largest power of two that this many images fill; at least 2."""
+    return 1 << (max(2, images).bit_length() - 1)
 
 
 def default_out(gan: str | None, data: str | Path) -> Path:

@@ -9,6 +9,7 @@ import numpy as np
 from ganfold.data import ImageSet
 from ganfold.gans.contract import power_of_two
 from ganfold.gans.registry import DEFAULT
+from ganfold.training.request import largest_batch
 
 LONG = 120  # minutes: with this much time a CPU trains at 64 px
 LEAST, MOST = 15, 60  # minutes of a budget that nobody requested ...
@@ -34,13 +35,15 @@ def choose_resolution(device: str, minutes: float | None, native: int) -> Rule:
         most, why = 32, f"a CPU learns more in minutes from 32 px; 64 from --minutes {LONG} on"
     else:
         most, why = 64, "what this GAN does well; more by --resolution"
-    return (most, why) if side > most else (side, f"the images have {native} px")
+    if side > most:
+        return most, why
+    return side, f"the images have {native} px" + (", and sizes are powers of two" if side != native else "")
 
 
 def choose_batch(device: str, images: int) -> Rule:
     """Images a step: a power of two, and never more than there are images."""
     usual, why = (16, "small batches, more updates") if device == "cpu" else (128, "fills a GPU")
-    most = 1 << (max(2, images).bit_length() - 1)
+    most = largest_batch(images)
     return (usual, why) if usual <= most else (most, f"there are only {images} images to train on")
 
 

@@ -22,7 +22,8 @@ from ganfold.files import is_leftover, locked, unwritable, write_json
 from ganfold.gans.contract import GAN
 from ganfold.interface.result import version
 from ganfold.interface.settings import FREE_TO_CHANGE
-from ganfold.runs.record import NAME, DataRecord, RunRecord
+from ganfold.runs.forms import FORMS, forms_of, measured_forms
+from ganfold.runs.record import LOG, NAME, NEWEST, DataRecord, RunRecord
 from ganfold.runs.run import Run
 from ganfold.training.journal import GRID, Journal, real_grid
 from ganfold.training.loop import Loop
@@ -35,7 +36,8 @@ DOING = "a training"  # what is said to a second one in the same folder
 OWN_FILES = (
     "state.json",
     "data.json",
-    "log.jsonl",
+    LOG,
+    NEWEST,
     "contact.png",
     "progress.webp",
     "report.html",
@@ -43,15 +45,12 @@ OWN_FILES = (
     "copies.json",
     "copies.png",
     "probe.json",
+    FORMS,
     "samples",
     "checkpoints",
     "tensorboard",
-    NAME,
 )
-"""Files that ganfold writes into a run folder. `restart` deletes these and nothing else.
-
-`config.json` comes last because it marks the folder as a run.
-"""
+"""Files that ganfold writes into a run folder beside its record. `restart` deletes these and nothing else."""
 
 
 def train_request(
@@ -92,9 +91,10 @@ def train_request(
             if ranks.first and (request.out / NAME).exists():
                 with locked(request.out, DOING):  # a call that comes second hears so before it prepares images
                     pass
-            images = _images(request, ranks, progress)
+            images = _images(request, ranks, progress, before)
             for line in images.findings.troubles("in data.json"):
                 journal.say(line)
+            request = _fitted(request, images, journal)
             record = _record(request, images, device, before)
             _train(record, request, images, device, ranks, journal, restart, clock, before)
     finally:
@@ -149,13 +149,14 @@ def earlier_run(request: Request, restart: bool) -> RunRecord | None:
     before = RunRecord.read(request.out)
     if restart:
         return None
+    request = request.fitted(before.data.images)
     content = before.to_dict()
     old = {"gan": before.gan, **content["config"], **content["settings"]}
     old, new = (json.loads(json.dumps(values)) for values in (old, request.choices()))  # tuples become lists in both
     for name in new:
         if name not in FREE_TO_CHANGE and old.get(name) != new[name]:
             raise GanfoldError(
-                f"{request.out} was trained with {name} = {old.get(name)} and you ask for {new[name]}: give the old "
+                f"{request.out} was trained with {name} = {old.get(name)}, and {new[name]} is requested: give the old "
                 "value to go on, another --out, or --restart to delete it and begin anew"
             )
     return before
@@ -182,20 +183,34 @@ def _spent(request: Request) -> str:
     state = Run(request.out).state
     if not request.settings.is_spent(state.get("images", 0), state.get("minutes", 0.0)):
         return ""
+    if state.get("status") == "running":  # killed after its last step: what a run ends with is not there yet
+        return ""
     return f"{request.out} is done: {state['images'] / 1000:,.1f} kimg. For more, raise --kimg or --minutes."
 
 
-def _images(request: Request, ranks: Ranks, progress: bool) -> ImageSet:
+def _images(request: Request, ranks: Ranks, progress: bool, before: RunRecord | None) -> ImageSet:
     """The prepared images; one rank prepares them, the others find them in the cache."""
     for turn in (True, False):
         if ranks.first == turn:
-            images = _prepared(request, progress and ranks.first)
+            images = _prepared(request, progress and ranks.first, before)
         ranks.wait()
     return images
 
 
-def _prepared(request: Request, progress: bool) -> ImageSet:
-    return prepare(request.gan_class, request.config, request.settings, request.data, progress)
+def _fitted(request: Request, images: ImageSet, journal: Journal) -> Request:
+    """The request with a batch that the images fill, where nobody named another."""
+    fitted, count = request.fitted(len(images.train)), len(images.train)
+    if fitted is not request:
+        journal.say(
+            f"The default batch of {request.gan} is {request.config.batch}, and there are only {count} images to "
+            f"train on: the batch is {fitted.config.batch}."
+        )
+    return fitted
+
+
+def _prepared(request: Request, progress: bool, before: RunRecord | None) -> ImageSet:
+    record = before.data if before else None
+    return prepare(request.gan_class, request.config, request.settings, request.data, progress, record)
 
 
 def _check_images(before: RunRecord, request: Request, device: torch.device, progress: bool) -> None:
@@ -206,7 +221,7 @@ def _check_images(before: RunRecord, request: Request, device: torch.device, pro
     """
     source = before.sources(request.gan_class)[0]
     try:
-        images = _prepared(request, progress)
+        images = _prepared(request, progress, before)
     except GanfoldError:
         if Path(source).absolute() != Path(request.data).absolute():
             raise
@@ -236,6 +251,7 @@ def _record(request: Request, images: ImageSet, device: torch.device, before: Ru
         machine=devices.describe(device),
         ganfold=version(),
         origin=request.origin,
+        measured_forms=before.measured_forms if before else device.type == "cpu",
     )
 
 
@@ -262,7 +278,10 @@ def _train(
                     _delete_run(out)
                 _write_record(out, record, images)
             ranks.wait()
-            Loop(trainer, journal, out, record, ranks, clock).run(images)
+            # Several ranks measure nothing: what one found could differ from what another found.
+            forms = measured_forms(out) if record.measured_forms and ranks.world == 1 else forms_of(out)
+            with forms.used():
+                Loop(trainer, journal, out, record, ranks, clock).run(images)
 
 
 def _write_record(out: Path, record: RunRecord, images: ImageSet) -> None:
@@ -289,6 +308,7 @@ def _one_sentence(out: Path) -> Iterator[None]:
 
 
 def _delete_run(out: Path) -> None:
+    """Delete all but the record, which the new one replaces: without it the folder could not be restarted again."""
     for name in OWN_FILES:
         path = out / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

@@ -48,6 +48,11 @@ class Trainer:
         ema_images: float,
         bf16: bool = False,
     ) -> None:
+        if batches.size == ranks.world and any(isinstance(module, nn.BatchNorm1d) for module in gan.modules()):
+            raise GanfoldError(
+                "BatchNorm of this GAN compares the images of a batch, and a batch of one has none to compare with: "
+                f"give --batch {2 * ranks.world} or more"
+            )
         gan.to(device)
         self.gan = gan.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.batches, self.seed, self.device, self.ranks, self.bf16 = batches, seed, device, ranks, bf16
@@ -91,7 +96,8 @@ class Trainer:
                 self._update(number, phase, batch, turn)
                 batch.update(_constant(early.get(number, {})))
         if (fake := last.get("fake", first.get("fake"))) is not None and fake.shape == last["image"].shape:
-            self.meter.add("spread", {"spread/real": _spread(last["image"]), "spread/fake": _spread(fake)})
+            if len(fake) > 1:
+                self.meter.add("spread", {"spread/real": _spread(last["image"]), "spread/fake": _spread(fake)})
         for name, average in self.averages.items():
             average.update(getattr(self.gan, name), self.images - before, self.images)
         self.steps += 1
@@ -301,10 +307,11 @@ class Trainer:
 
 
 def weights(gan: GAN) -> str:
-    """The number of weights of each network: "G 0.7 M, D 41,473"."""
+    """The number of weights of each network, all in one unit: "G 0.7 M, D 0.4 M" or "G 130,211, D 41,473"."""
     counts = {name: sum(p.numel() for p in network.parameters()) for name, network in gan.named_children()}
-    shown = {name: f"{count / 1e6:.1f} M" if count >= 1e5 else f"{count:,}" for name, count in counts.items() if count}
-    return ", ".join(f"{name} {count}" for name, count in shown.items())
+    counts = {name: count for name, count in counts.items() if count}
+    large = min(counts.values(), default=0) >= 1e5
+    return ", ".join(f"{name} {count / 1e6:.1f} M" if large else f"{name} {count:,}" for name, count in counts.items())
 
 
 def make_trainer(

@@ -96,7 +96,7 @@ def _peak(device: torch.device, anew: bool = False) -> int:
         return torch.mps.driver_allocated_memory()
     with contextlib.suppress(OSError, StopIteration):  # Linux
         if anew:
-            Path("/proc/self/clear_refs").write_text("5")
-        lines = Path("/proc/self/status").read_text().splitlines()
+            Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
     return 0

@@ -16,6 +16,8 @@ VERBS = {
     "translate": "Turn an image, or each image in a folder, into an image of another kind.",
     "augment": "Add generated images to the small classes of a set, if a trial says that they help.",
     "study": "Measure whether generated images help a classifier on these images.",
+    "cache": "List the cache of prepared images, and remove what was not used for longest.",
+    "learn": "Run an experiment that answers a question about GANs, and say what it shows.",
     "gans": "List the GANs, each with its paper and when to use it.",
     "env": "Say which versions and which machine this is, for a bug report.",
 }

@@ -7,9 +7,9 @@ from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from ganfold.errors import GanfoldError
+from ganfold.errors import GanfoldError, tell
 from ganfold.files import damaged, locked, read_object, write_json
-from ganfold.interface.options import Many, Positional, PythonOnly, open_verb
+from ganfold.interface.options import AT_LEAST_ONE, Folder, Many, Positional, PythonOnly, open_verb
 
 if TYPE_CHECKING:
     from ganfold.data import ImageSet
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Options:
     data: Annotated[str | Path, Positional]  # images with classes: a folder, zip, .npz, parquet, or a bundled set
-    out: str | Path  # a new or empty folder, for class folders and manifest.csv
+    out: Annotated[str | Path, Folder]  # a new or empty folder, for class folders and manifest.csv
     _: KW_ONLY
     run: str | Path | Run | None = None  # a trained generator that takes these classes [a new one]
     gan: str = "rsgan"  # the GAN of a new generator, or FILE.py:CLASS of a run whose GAN is from outside of ganfold
@@ -31,6 +31,7 @@ class Options:
     ratio: float | None = None  # generated images for each real one, without a trial [0, 0.5, 1 or 2, by the trial]
     group: str | None = None  # a column of the metadata: images with the same value stay together, as of one patient
     resolution: int | None = None  # pixels a side of generated images [a power of two, at most 32]
+    classes_from: Annotated[int, AT_LEAST_ONE] = 1  # level of the nested folders that are the classes: 1 is the first
     flips: bool = False  # mirrored images are valid
     seed: int = 0  # decides which images judge, the generator, the trial, and which images are generated
     steps: int = 500  # training steps of the trial's classifier
@@ -63,11 +64,11 @@ def augment(options: Options) -> Augmentation:
     _check(options)
     check_format(options.format)
     find_labelled(options.gan)
-    say: Callable[[str], object] = print if options.progress else lambda _: None
+    say: Callable[[str], object] = tell if options.progress else lambda _: None
     out, seed = Path(options.out), options.seed
     work, path = out / augmentation.WORK, out / "augmentation.json"
     run = _open_run(options)
-    images = augmentation.load_originals(options.data, run, options.resolution, options.progress)
+    images = augmentation.load_originals(options.data, run, options.resolution, options.progress, options.classes_from)
     requested = _requested(options, images, run)
     with locked(out, "an augmentation"):
         claim(out, work / "asked.json", requested, own=(augmentation.WORK,))
@@ -123,7 +124,10 @@ def _requested(options: Options, images: ImageSet, run: Run | None) -> dict[str,
         "resolution": images.resolution,
         "options": dict(options.options),
     }
-    return {name: value for name, value in requested.items() if name not in ("out", "device", "yes", "progress")}
+    left_out = {"out", "device", "yes", "progress"}
+    if options.classes_from == 1:
+        left_out.add("classes_from")  # as in earlier versions, whose folders go on
+    return {name: value for name, value in requested.items() if name not in left_out}
 
 
 def _train(options: Options, images: ImageSet, parts: Parts, folder: Path, say: Callable[[str], object]) -> Run:

@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from ganfold.interface.options import Positional, PythonOnly, verb
+from ganfold.interface.options import AT_LEAST_ONE, Positional, PythonOnly, verb
 
 if TYPE_CHECKING:
     from ganfold.data import Findings
@@ -20,9 +20,11 @@ class Options:
     channels: Literal[1, 3, 4] | None = None  # 1 grey, 3 RGB, 4 RGBA [from the data]
     fit: Literal["crop", "pad", "stretch"] = "crop"  # how images that are not square become square
     held_out: float | None = None  # share of images never trained on [0.1, at most 5000; 0 under 500 images]
+    classes_from: Annotated[int, AT_LEAST_ONE] = 1  # level of the nested folders that are the classes: 1 is the first
     cache: Annotated[str | Path | None, PythonOnly] = None  # the folder of prepared images [$GANFOLD_CACHE]
     progress: Annotated[bool, PythonOnly] = True  # show a bar while images are prepared
     contact_sheet: str | Path | None = None  # a PNG to write that shows some of the images
+    unpack: str | Path | None = None  # a folder to write a bundled set's files to: of `photos` the whole photographs
     out: str | Path | None = None  # a JSON file to write with all findings: the terminal names some
 
 
@@ -47,10 +49,13 @@ def check(options: Options) -> Findings:
         channels=options.channels,
         fit=options.fit,
         held_out=options.held_out,
+        classes_from=options.classes_from,
         cache=options.cache,
         progress=options.progress,
     )
     findings = images.findings
+    if options.unpack:
+        findings.unpacked = data.unpack(options.data, options.unpack)
     if options.contact_sheet:
         findings.contact_sheet = Path(options.contact_sheet).expanduser()
         data.contact_sheet(images, findings.contact_sheet)

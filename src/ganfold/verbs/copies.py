@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from ganfold.errors import GanfoldError
 from ganfold.files import write_json
-from ganfold.interface.options import AT_LEAST_ONE, Positional, PythonOnly, verb
+from ganfold.interface.options import AT_LEAST_ONE, Folder, Positional, PythonOnly, verb
 
 if TYPE_CHECKING:
     from ganfold.gans.contract import GAN
@@ -28,10 +28,11 @@ class Options:
     seed: int = 0  # decides which samples, generated images and held-out images are used
     held_out: float | None = None  # share of the reference, 0 to 0.5, that stands for new images [0.1]
     data: str | Path | None = None  # where the images that a run was trained on are now [where they were]
+    target: str | Path | None = None  # of a run on two kinds of images: where those of its --target are now [likewise]
     checkpoint: Literal["best", "last"] = "best"  # of a run: the one of the lowest KID, or the newest
     gan: str | type[GAN] | None = None  # FILE.py:CLASS, for a run whose GAN is from outside of ganfold
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"  # where to compute
-    out: str | Path | None = None  # folder for copies.json and copies.png [the run's; else the current one]
+    out: Annotated[str | Path | None, Folder] = None  # folder for copies.json and copies.png [RUN; . without a run]
     progress: Annotated[bool, PythonOnly] = True  # show a bar while images are prepared
 
 
@@ -50,17 +51,17 @@ def copies(options: Options) -> Copies:
         GanfoldError: there are no such images, too few of them, others than were trained on, or no such features.
     """
     from ganfold import device
-    from ganfold.images.grids import save_png
+    from ganfold.images.grids import save_sheet
     from ganfold.metrics.copies import compare, sets_of_folders, sets_of_run
     from ganfold.metrics.features import extractor
-    from ganfold.runs.run import Run, as_run
+    from ganfold.runs.run import Run, as_run, loaded
 
     features = extractor(options.features, options.weights, device.choose(options.device))
-    run = as_run(options.images, options.checkpoint, options.gan, options.data)
+    run = as_run(options.images, options.checkpoint, options.gan, options.data, options.target)
     if run and options.held_out is not None:
         raise GanfoldError(f"{run.path} is a run and knows what it held out: leave out --held-out")
     if run and options.reference is not None:
-        run = as_run(run, options.checkpoint, data=options.reference)  # the same images, at the place they have now
+        run = loaded(run, data=options.reference)  # the same images, at the place they have now
     if run:
         sets = sets_of_run(run, options.count, options.seed, options.progress)
     elif options.reference is None:
@@ -73,6 +74,6 @@ def copies(options: Options) -> Copies:
         )
     result, page = compare(sets, features, options.seed)
     out = Path(options.out or (run.path if run else "."))
-    save_png(page, out / "copies.png", {"verdict": result.verdict})
+    save_sheet(page, out / "copies.png", {"verdict": result.verdict})
     write_json(out / "copies.json", result.to_dict())
     return replace(result, page=out / "copies.png")

@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from ganfold.interface.options import Many, Positional, PythonOnly, open_verb
+from ganfold.interface.options import Folder, Many, Positional, PythonOnly, open_verb
 
 if TYPE_CHECKING:
     from ganfold.gans.contract import GAN
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Options:
     data: Annotated[str | Path, Positional]  # a folder, zip, array file, hub id, or a bundled set
-    out: str | Path | None = None  # the run's folder, for the command [runs/DATA]
+    out: Annotated[str | Path | None, Folder] = None  # the run's folder, for the command [runs/DATA]
     _: KW_ONLY
     gan: str | type[GAN] | None = None  # the GAN: a name of `ganfold gans`, or FILE.py:CLASS [chosen]
     progress: Annotated[bool, PythonOnly] = True  # show a bar while images are prepared

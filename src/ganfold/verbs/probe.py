@@ -53,9 +53,9 @@ def probe(options: Options) -> Probe:
         representations,
         split_of,
     )
-    from ganfold.runs.run import Run
+    from ganfold.runs.run import loaded
 
-    run = options.run if isinstance(options.run, Run) else Run(options.run, options.checkpoint, options.gan)
+    run = loaded(options.run, options.checkpoint, options.gan)
     if not options.labels or min(options.labels) < FOLDS or options.draws < 1:
         raise GanfoldError(f"--labels must be {FOLDS} or more each, and --draws 1 or more")
     image_network(run)  # refuses before the images are prepared

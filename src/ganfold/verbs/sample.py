@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import math
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ganfold.errors import GanfoldError
-from ganfold.files import is_leftover, locked, unwritable
-from ganfold.interface.options import AT_LEAST_ONE, Positional, verb
+from ganfold.files import is_leftover
+from ganfold.interface.options import AT_LEAST_ONE, Positional, PythonOnly, verb
 from ganfold.interface.result import Written
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from ganfold.gans.contract import GAN
     from ganfold.runs.run import Run
+    from ganfold.runs.team import Team
 
-BLOCK = 1024  # images in memory at once
 SHARE = 0.5  # of the machine's memory for one grid
 UNKNOWN = 8 * 2**30  # bytes of memory where the system does not say
 OTHERS = (".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif")  # suffixes that no grid is written to
@@ -30,18 +26,22 @@ OTHERS = (".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif")  #
 @dataclass(frozen=True)
 class Options:
     run: Annotated[str | Path | Run, Positional]  # a run folder
-    out: str | Path  # a folder for files named by their number (000007.png), or a .png for one grid
+    out: str | Path  # a folder for files (000007.png), one .npz, .tar or .parquet, or a .png for one grid
     _: KW_ONLY
     count: Annotated[int, AT_LEAST_ONE] = 64  # how many images
     seed: int = 0  # decides which images: image i of a seed (and label) is always the same
     start: int = 0  # number of the first image
     label: str | None = None  # the class of all images [each class: a row of the grid, or a sub-folder]
     text: str | None = None  # what to draw, after training on captions: "long hair, glasses" [as in held-out images]
-    box: str | Sequence[float] | None = None  # where: left,top,width,height as shares of the image [likewise]
-    keypoints: str | Sequence[float] | None = None  # where, after --where keypoints: x,y of each as shares [likewise]
+    box: str | Sequence[float] | None = None  # where to draw it: left,top,width,height as shares of the image
+    keypoints: str | Sequence[float] | None = None  # of a run with --where keypoints: x,y of each point as shares
     checkpoint: Literal["best", "last"] = "best"  # the one of the lowest KID, or the newest
+    data: str | Path | None = None  # where the images that the run was trained on are now [where they were]
+    target: str | Path | None = None  # of a run on two kinds of images: where those of its --target are now [likewise]
     gan: str | type[GAN] | None = None  # FILE.py:CLASS, for a run whose GAN is from outside of ganfold
     force: bool = False  # allow `out` to exist; files of the same names are replaced
+    progress: Annotated[bool, PythonOnly] = True  # show a bar while images are made
+    shared: Annotated[bool, PythonOnly] = False  # share the work with the other processes of `torchrun`
 
 
 class Samples(Written):
@@ -56,10 +56,14 @@ class Samples(Written):
 
 @verb(Options)
 def sample(options: Options) -> Samples:
-    """Write images that a run's generator makes: files in a folder, or one grid.
+    """Write images that a run's generator makes: files in a folder, one file of many images, or one grid.
 
-    A generator that takes labels fills a folder with a sub-folder for each class, as frequent as in training. In a grid
-    it gives each class a row, which changes `count` to a multiple of the classes. With `label`, neither happens.
+    If the generator takes labels, a folder gets a sub-folder for each class, and classes are as frequent as in
+    training. A grid gets a row for each class: the count becomes a multiple of the number of classes. With a label, all
+    images are of that class.
+
+    A .tar is a webdataset. An .npz holds the arrays images and labels. A .parquet holds PNGs and labels. The same
+    command goes on after it was stopped.
 
     Returns:
         `out`.
@@ -69,25 +73,45 @@ def sample(options: Options) -> Samples:
             for the memory, or the disk is full. Nothing is left behind then.
     """
     from ganfold.runs.conditioning import unknown_words
-    from ganfold.runs.run import Run
+    from ganfold.runs.run import loaded
+    from ganfold.runs.team import Team
 
-    run = options.run if isinstance(options.run, Run) else Run(options.run, options.checkpoint, options.gan)
-    out = Path(options.out)
-    if not options.force and out.exists() and (out.is_file() or not all(map(is_leftover, out.iterdir()))):
+    team, out = Team(options.shared), Path(options.out)
+
+    def work() -> Samples:
+        run = loaded(options.run, options.checkpoint, options.gan, options.data, options.target)
+        team.once(lambda: _check_out(out, options.force))
+        _write(run, out, options, team)
+        samples = Samples(out)
+        if options.text is not None:
+            samples.left_out = tuple(unknown_words(run.record, options.text))
+        return samples
+
+    return team.together(work)
+
+
+def _check_out(out: Path, force: bool) -> None:
+    from ganfold.runs.writers import check_suffix, discard_partial
+
+    if not force and out.exists() and (out.is_file() or not all(map(is_leftover, out.iterdir()))):
+        discard_partial(out)
         raise GanfoldError(f"{out} exists: give --out another name, or --force to write into it")
     if out.suffix.lower() in OTHERS and not out.is_dir():
         raise GanfoldError(f"{out} cannot be written: end --out with .png for one grid, or name a folder for files")
+    check_suffix(out.suffix.lower())
+
+
+def _write(run: Run, out: Path, options: Options, team: Team) -> None:
+    from ganfold.runs.writers import Job, write_samples
+
     possible = {"text": options.text, "box": options.box, "keypoints": options.keypoints}
     requested = {name: value for name, value in possible.items() if value is not None}
     note = {name: str(value) for name, value in requested.items()} | {"run": str(run.path), "seed": str(options.seed)}
     if out.suffix.lower() == ".png":
-        _write_grid(run, out, options, requested, note)
-    else:
-        _write_files(run, out, options, requested, note)
-    samples = Samples(out)
-    if options.text is not None:
-        samples.left_out = tuple(unknown_words(run.record, options.text))
-    return samples
+        team.once(lambda: _write_grid(run, out, options, requested, note))
+        return
+    job = Job(run, options.count, options.seed, options.start, options.label, requested, note)
+    write_samples(job, out, team, options.progress)
 
 
 def _write_grid(run: Run, out: Path, options: Options, requested: dict[str, Any], note: dict[str, str]) -> None:
@@ -105,7 +129,7 @@ def _write_grid(run: Run, out: Path, options: Options, requested: dict[str, Any]
         images, each = conditioning.beside(images, options.start)
         columns = max(1, round(math.sqrt(count / each))) * each if each > 1 else None
     grid = grids.grid(images, columns, scale=grids.enlargement(images))
-    grids.save_png(grid, out, note | {"start": str(options.start)})
+    grids.save_sheet(grid, out, note | {"start": str(options.start)})
 
 
 def _check_memory(run: Run, count: int) -> None:
@@ -124,54 +148,3 @@ def _check_memory(run: Run, count: int) -> None:
             f"a grid of {count:,} images needs more memory than there is: give --count {most:,} or less, or a folder "
             "for --out, which takes any number"
         )
-
-
-def _write_files(run: Run, out: Path, options: Options, requested: dict[str, Any], note: dict[str, str]) -> None:
-    """Each sample in a file of its own. They move into `out` when all are written."""
-    from ganfold.images import grids
-    from ganfold.images.files import class_folders, from_row
-
-    folders = class_folders(run.classes)
-    place = out.resolve()
-    partial = place.parent / f".{place.name}.partial"
-    content = partial / "content"
-    try:
-        with locked(partial, "sampling"):
-            shutil.rmtree(content, ignore_errors=True)  # of a command that was killed: its images may be others
-            try:
-                content.mkdir(parents=True)
-                for number, image, label in _images(run, options, requested):
-                    folder = content if label is None else content / folders[label]
-                    folder.mkdir(exist_ok=True)
-                    grids.save_png(from_row(image), folder / f"{number:06d}.png", note | {"number": str(number)})
-                _move(content, place)
-            finally:
-                shutil.rmtree(content, ignore_errors=True)
-        with suppress(OSError):  # it is there if a command was killed before
-            partial.rmdir()
-    except OSError as error:
-        raise unwritable(out, error) from error
-
-
-def _move(content: Path, out: Path) -> None:
-    """Move files into `out`: all at once, unless it holds something."""
-    with suppress(OSError):
-        out.rmdir()  # of an empty folder alone
-    if not out.exists():
-        content.rename(out)
-        return
-    for path in content.rglob("*.png"):
-        target = out / path.relative_to(content)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        path.replace(target)
-
-
-def _images(run: Run, options: Options, requested: dict[str, Any]) -> Iterator[tuple[int, np.ndarray, int | None]]:
-    """The number of each sample, its pixels, uint8 (H, W, C), and its class, unless one is requested for all."""
-    end = options.start + options.count
-    for begin in range(options.start, end, BLOCK):
-        count = min(BLOCK, end - begin)
-        images = run.sample(count, options.seed, begin, options.label, **requested)
-        labels = run.labels(count, options.seed, begin) if options.label is None else None
-        for place, image in enumerate(images):
-            yield begin + place, image, None if labels is None else int(labels[place])

@@ -7,9 +7,9 @@ from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from ganfold.errors import GanfoldError
+from ganfold.errors import GanfoldError, tell
 from ganfold.files import locked, write_json
-from ganfold.interface.options import Many, Positional, PythonOnly, open_verb
+from ganfold.interface.options import AT_LEAST_ONE, Folder, Many, Positional, PythonOnly, open_verb
 
 if TYPE_CHECKING:
     from ganfold.studies.conclusions import Study
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Options:
     data: Annotated[str | Path, Positional]  # images with classes: a folder, zip, .npz, parquet, or a bundled set
-    out: str | Path  # a new or empty folder; the same call goes on in it, also with more replicates or classifiers
+    out: Annotated[str | Path, Folder]  # a new or empty folder; the same call goes on in it, also with more replicates
     _: KW_ONLY
     replicates: int = 8  # how often all is drawn and trained anew; below 8 nothing is claimed
     classifiers: Sequence[Literal["cnn", "features"] | Own] = (
@@ -43,6 +43,7 @@ class Options:
     steps: int = 500  # training steps of the CNN
     group: str | None = None  # a column of the metadata: images with the same value stay together, as of one patient
     resolution: int | None = None  # pixels a side [a power of two, at most 32]
+    classes_from: Annotated[int, AT_LEAST_ONE] = 1  # level of the nested folders that are the classes: 1 is the first
     seed: int = 0  # decides everything that is drawn
     jobs: int | None = None  # how many jobs run at once [1, or as `joblib.parallel_config` says]
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"  # where generators and CNNs are trained
@@ -78,8 +79,13 @@ def study(options: Options) -> Study:
     find_labelled(options.gan)
     classifiers = _classifiers(options)
     out = Path(options.out)
-    say: Callable[[str], object] = print if options.progress else lambda _: None
-    images = load_labelled(options.data, resolution=options.resolution, progress=options.progress)
+    say: Callable[[str], object] = tell if options.progress else lambda _: None
+    images = load_labelled(
+        options.data,
+        resolution=options.resolution,
+        classes_from=options.classes_from,
+        progress=options.progress,
+    )
     settings = _settings(options, images.resolution)
     settings.check_classes(images)
     with locked(out, "a study"):
@@ -135,4 +141,5 @@ def _settings(options: Options, resolution: int) -> StudySettings:
         seed=options.seed,
         device=str(devices.choose(options.device)),
         options=dict(options.options),
+        classes_from=options.classes_from,
     )

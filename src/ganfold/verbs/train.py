@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from ganfold.errors import GanfoldError
-from ganfold.interface.options import Many, Positional, PythonOnly, open_verb
+from ganfold.interface.options import Folder, Many, Positional, PythonOnly, open_verb
 
 if TYPE_CHECKING:
     from ganfold.gans.contract import GAN
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Options:
     gan: Annotated[str | type[GAN] | None, Positional] = None  # a name of `ganfold gans`, or FILE.py:CLASS [chosen]
     data: str | Path | None = None  # a folder, zip, array file, hub id, or a bundled set
-    out: str | Path | None = None  # the run's folder [runs/GAN-DATA, or runs/DATA where the GAN is chosen]
+    out: Annotated[str | Path | None, Folder] = None  # the run's folder [runs/GAN-DATA, or runs/DATA if it is chosen]
     _: KW_ONLY
     restart: bool = False  # delete the run that is there and begin anew
     progress: Annotated[bool, PythonOnly] = True  # print to the console

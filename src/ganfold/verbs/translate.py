@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from ganfold.errors import GanfoldError
-from ganfold.interface.options import Positional, PythonOnly, verb
+from ganfold.interface.options import AT_LEAST_ONE, Positional, PythonOnly, verb
 from ganfold.interface.result import Written
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Options:
     run: Annotated[str | Path | Run, Positional]  # the folder of a translation run
-    picture: Annotated[str | Path, Positional]  # an image, or a folder of images
+    image: Annotated[str | Path, Positional]  # an image, or a folder of images
     out: str | Path  # the file to write (JPEG changes all pixels a little), or a folder for PNGs of the same names
     _: KW_ONLY
-    size: int | None = None  # first resize the shorter side to so many pixels, so that things are as large as trained
+    size: Annotated[int | None, AT_LEAST_ONE] = None  # first resize the shorter side to this: scale as in training
     tile: int = 512  # pixels a side taken at once: it bounds the memory; larger images are taken in fading tiles
     reverse: bool = False  # of a run that learns both ways: from the target's kind to that of the data
     seed: int = 0  # of a run with noise: which of its possible images to make
@@ -63,8 +63,6 @@ def translate(options: Options) -> Written:
         raise GanfoldError(f"{run.path} is {name}, which learns one direction: leave out --reverse")
     if options.tile < resolution:
         raise GanfoldError(f"--tile {options.tile} is less than the {resolution} px that {run.path} was trained at")
-    if options.size is not None and options.size < 1:
-        raise GanfoldError(f"--size must be 1 or more, not {options.size}")
 
     def change(image: Image.Image, path: Path) -> Image.Image:
         return translated(
@@ -74,7 +72,7 @@ def translate(options: Options) -> Written:
     settings = f"translate {identity(run)} {options.size} {options.tile} {options.reverse} {options.seed}"
     return Written(
         change_images(
-            options.picture,
+            options.image,
             options.out,
             change,
             made_by=lambda _: settings,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ganfold.interface.options import AT_LEAST_ONE, Positional, PythonOnly, verb
 from ganfold.interface.result import Written
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from ganfold.gans.contract import GAN
     from ganfold.runs.run import Run
 
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Options:
     run: Annotated[str | Path | Run, Positional]  # the folder of a super-resolution run
-    picture: Annotated[str | Path, Positional]  # an image of 8 pixels a side or more, or a folder of images
+    image: Annotated[str | Path, Positional]  # an image of 8 pixels a side or more, or a folder of images
     out: str | Path  # the file to write (JPEG changes all pixels a little), or a folder for PNGs of the same names
     _: KW_ONLY
     tile: Annotated[int, AT_LEAST_ONE] = 128  # pixels of the image, a side, taken at once: it bounds the memory
@@ -31,9 +35,14 @@ class Upscaled(Written):
     """The path of the larger images."""
 
     doubts: tuple[str, ...] = ()  # what is known against the run
+    gain: str = ""  # over bicubic enlargement, on patches of these images, in words
+    psnr: Mapping[str, tuple[float, float]] = MappingProxyType({})  # by image, in dB: the run's, and bicubic
 
     def lines(self) -> list[str]:
-        return [str(self), *(f"Note: {doubt}." for doubt in self.doubts)]
+        return [str(self), *([self.gain] if self.gain else []), *(f"Note: {doubt}." for doubt in self.doubts)]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**super().to_dict(), "gain": self.gain, "psnr": dict(self.psnr), "doubts": list(self.doubts)}
 
 
 @verb(Options)
@@ -47,6 +56,9 @@ def upscale(options: Options) -> Upscaled:
     An image of a folder that cannot be used is named, and the others are made. The same command goes on where it
     stopped: it keeps what it has made.
 
+    The gain over bicubic enlargement is printed. It is measured on patches of the image itself, which are made smaller
+    and enlarged again.
+
     Returns:
         `out`.
 
@@ -55,15 +67,22 @@ def upscale(options: Options) -> Upscaled:
     """
     from ganfold.images.files import change_images
     from ganfold.tasks import identity, open_run
-    from ganfold.tasks.super_resolution import doubts, enlarged
+    from ganfold.tasks.super_resolution import against_bicubic, doubts, enlarged, gain
 
     run = open_run(options.run, "super-resolution", "upscale", options.checkpoint, options.gan)
     gan = run.gan
     settings = f"upscale {identity(run)}"
+    measured: dict[str, tuple[float, float] | None] = {}
+
+    def change(image: Image.Image, path: Path) -> Image.Image:
+        large = enlarged(gan, image, options.tile)
+        measured[path.name] = against_bicubic(gan, image)
+        return large
+
     written = change_images(
-        options.picture,
+        options.image,
         options.out,
-        lambda image, _: enlarged(gan, image, options.tile),
+        change,
         made_by=lambda _: settings,
         scale=gan.scale,
         force=options.force,
@@ -71,4 +90,6 @@ def upscale(options: Options) -> Upscaled:
     )
     upscaled = Upscaled(written)
     upscaled.doubts = tuple(doubts(run))
+    upscaled.gain = gain(measured, gan.scale)
+    upscaled.psnr = {name: both for name, both in measured.items() if both}
     return upscaled

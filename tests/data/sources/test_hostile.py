@@ -49,7 +49,7 @@ def shaped(shape: str, descr: str = "|u1") -> bytes:
         ("(1" + "0" * 30 + ", 8, 8)", "is cut short"),
         ("(10000000000, 0, 8)", "holds no images"),
         ("(-2, -8, 8)", "holds no images"),
-        ("()", "is wanted"),
+        ("()", "is needed"),
     ],
 )
 def test_an_absurd_shape_takes_no_memory(shape: str, message: str, tmp_path: Path, load: Load) -> None:
@@ -90,9 +90,9 @@ def test_a_header_that_does_not_parse_is_damaged(header: str, tmp_path: Path, lo
     [
         ("labels", shaped(f"({2**45},)", "<i8"), "which is too large for labels"),
         ("labels", shaped("(3000000000,)"), "which is too large for labels"),
-        ("labels", shaped("(5,)"), "one label for each of the 4 images is wanted"),
-        ("labels", shaped("(4,)", "<M8[s]"), "whole numbers or names are wanted"),
-        ("classes", shaped("()"), "a list of names is wanted"),
+        ("labels", shaped("(5,)"), "one label for each of the 4 images is needed"),
+        ("labels", shaped("(4,)", "<M8[s]"), "whole numbers or names are needed"),
+        ("classes", shaped("()"), "a list of names is needed"),
     ],
 )
 def test_labels_of_an_npz_take_no_memory(name: str, content: bytes, message: str, tmp_path: Path, load: Load) -> None:

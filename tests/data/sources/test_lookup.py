@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from ganfold.data import Listing, Source
+from ganfold.data.sources import lookup
 from ganfold.data.sources.lookup import GROUP
 from ganfold.data.sources.readers import Records
 from ganfold.errors import GanfoldError
-from image_files import Load
+from image_files import Load, MakeImage
 
 
 def ramps(rest: str) -> Source:
@@ -69,3 +70,28 @@ def test_a_path_with_a_colon_is_a_path(photos: Path, load: Load) -> None:
     photos.rename(photos.with_name("my:photos"))
     assert len(load(photos.with_name("my:photos"))) == 12
     assert len(load(str(photos.with_name("my:photos")))) == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("mnist", r"`digits` is bundled, 5,000 images of MNIST; for all of them download its IDX files"),
+        ("Fashion-MNIST", r"download its IDX files \(train-images-idx3-ubyte.gz"),
+        ("CIFAR10", r"download its binary version \(cifar-10-binary.tar.gz\)"),
+        ("cifar_100", r"give a hub id"),
+        ("celeba", r"`avatars` is bundled"),
+        ("imagenet", r"a folder for each"),
+        ("lsun", r"export one of its categories"),
+        ("FFHQ", r"thumbnails128x128"),
+        ("anime", r"`avatars` is bundled"),
+    ],
+)
+def test_a_known_set_that_is_not_here_says_how_to_get_it(
+    name: str, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_image: MakeImage
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(GanfoldError, match=rf"there is no file or folder {name} here: .*{advice}"):
+        lookup.find_source(name)
+    Path(name).mkdir()
+    make_image(0).save(Path(name, "a.png"))
+    assert len(lookup.find_source(name).list(tmp_path).names) == 1  # a folder of that name is a folder

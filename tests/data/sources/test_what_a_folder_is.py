@@ -64,6 +64,84 @@ def test_runs_and_studies_in_the_folder_are_never_data(tmp_path: Path, load: Loa
     ]
 
 
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+@pytest.mark.parametrize("inside", ["runs/one/", "runs/", ""])
+def test_runs_inside_an_archive_are_never_data(
+    kind: str, inside: str, tmp_path: Path, load: Load, make_image: MakeImage
+) -> None:
+    root = tmp_path / "s"
+    fill(root / "set", make_image, *CATS_AND_DOGS)
+    fill(root / "set" / inside, make_image, "samples/reals.png", "samples/a.png")
+    for made in ("config.json", "checkpoints/00001.safetensors"):
+        (root / "set" / inside / made).parent.mkdir(exist_ok=True)
+        (root / "set" / inside / made).touch()
+    fill(root / "set" / "cats", make_image, *(["config.json.png"]))  # no run: only its name is like one's
+    target = tmp_path / f"s.{kind}"
+    if kind == "tar":
+        with tarfile.open(target, "w") as file:
+            file.add(root, "top")
+    else:
+        with zipfile.ZipFile(target, "w") as archive:
+            for path in sorted(path for path in root.rglob("*") if path.is_file()):
+                archive.write(path, f"top/{path.relative_to(root)}")
+    why = "left out: the folder of a run or study of ganfold"
+    if not inside:
+        with pytest.raises(GanfoldError, match=rf"holds no usable image \(top/set: {why}\)"):
+            load(target)
+        return
+    images = load(target)
+    assert images.findings.classes == {"cats": 5 - 1, "dogs": 4}  # config.json.png has the pixels of another
+    assert [(f.file, f.why) for f in images.findings.skipped[:1]] == [(f"top/set/{inside.rstrip('/')}", why)]
+
+
+def test_what_ganfold_writes_for_people_to_look_at_is_never_data(
+    photos: Path, load: Load, make_image: MakeImage
+) -> None:
+    load(photos)
+    grids.save_sheet(make_image(60), photos / "sheet.png", {"verdict": "x"})
+    frames = [photos.parent / f"{number:05d}.000.png" for number in range(3)]
+    for number, frame in enumerate(frames):
+        make_image(70 + number).save(frame)
+    grids.film(frames, photos / "progress.webp")
+    images = load(photos)
+    assert [(f.file, f.why) for f in images.findings.skipped] == [
+        (name, "left out: a sheet of many images, written by ganfold") for name in ("progress.webp", "sheet.png")
+    ]
+
+
+SHEETS = {  # each place that writes a sheet or grid, and how often
+    "data/sheet.py": 1, "training/journal.py": 2, "verbs/sample.py": 1, "verbs/copies.py": 1, "studies/jobs.py": 1,
+}  # fmt: skip
+SINGLE = {"images/grids.py": 1, "verbs/sample.py": 1, "studies/folder.py": 1}
+
+
+def test_every_png_that_is_written_is_marked_as_a_sheet_or_is_a_single_image() -> None:
+    source = Path(data.__file__).parents[1]
+    for call, places in (("save_sheet(", SHEETS), ("save_png(", SINGLE)):
+        found = {
+            str(path.relative_to(source)): path.read_text(encoding="utf-8").replace(f"def {call}", "").count(call)
+            for path in source.rglob("*.py")
+        }
+        assert {name: count for name, count in found.items() if count} == places
+
+
+def test_generated_images_among_the_data_are_counted_and_said(photos: Path, load: Load, make_image: MakeImage) -> None:
+    for number in range(3):
+        text = {"run": "r", "seed": "0", "number": str(number)}
+        grids.save_png(make_image(80 + number), photos / f"z{number}.png", text)
+    findings = load(photos).findings
+    assert (findings.used, findings.generated) == (15, 3)
+    said = "3 images were made by ganfold (such as z0.png): take them out, unless generated images are meant"
+    assert said in findings.warnings
+    assert findings.as_reference() == [
+        f"3 images of {photos} were made by ganfold: take them out, since a reference holds real images."
+    ]
+    for path in photos.glob("z*.png"):
+        path.unlink()
+    assert load(photos).findings.generated == 0
+    assert load(photos).findings.as_reference() == []
+
+
 def test_contact_sheets_and_grids_are_never_data(photos: Path, load: Load, make_image: MakeImage) -> None:
     images = load(photos)
     data.contact_sheet(images, photos / "sheet.png")
@@ -75,7 +153,7 @@ def test_contact_sheets_and_grids_are_never_data(photos: Path, load: Load, make_
     assert len(images) == 13
 
 
-@pytest.mark.parametrize("name", ["backup.tar", "images.parquet", "all.zip", "all.7z", "x.npz"])
+@pytest.mark.parametrize("name", ["backup.tar", "images.parquet", "all.zip", "x.npz", "all.7z", "cats/a.png.gz"])
 def test_an_archive_beside_images_is_named_and_not_read(
     name: str, tmp_path: Path, load: Load, make_image: MakeImage
 ) -> None:
@@ -83,9 +161,10 @@ def test_an_archive_beside_images_is_named_and_not_read(
     (folder / name).write_bytes(b"x")
     images = load(folder)
     assert images.findings.classes == {"cats": 4, "dogs": 4}
-    assert [(f.file, f.why) for f in images.findings.skipped] == [
-        (name, "an archive or array, not read: give its own path to use it")
-    ]
+    why = "an archive or array, not read: give its own path to use it"
+    if name.endswith((".7z", ".gz")):
+        why = "packed, and not read: unpack it to use it"
+    assert [(f.file, f.why) for f in images.findings.skipped] == [(name, why)]
 
 
 def dataset_zip(path: Path, make_image: MakeImage, labels: object) -> Path:

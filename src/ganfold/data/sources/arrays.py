@@ -78,7 +78,7 @@ def _label(listed: Listing, path: Path, labels: str, names: str | None, shapes: 
         if math.prod(shape) * dtype.itemsize > LARGEST_LABELS:
             raise GanfoldError(f"{key} of {path} has the shape {shape} of {dtype}, which is too large for labels")
     if names and len(shapes[names][0]) != 1:
-        raise GanfoldError(f"{names} of {path} has the shape {shapes[names][0]}; a list of names is wanted")
+        raise GanfoldError(f"{names} of {path} has the shape {shapes[names][0]}; a list of names is needed")
     _as_many(shapes[labels][0], len(listed.names), f"{labels} of {path}")
     with _readable(path), np.load(path, allow_pickle=False) as arrays:
         listed.labels, listed.classes = _labels(arrays[labels], len(listed.names), f"{labels} of {path}")
@@ -160,7 +160,7 @@ def _axes(shape: tuple[int, ...], dtype: np.dtype[Any], what: str) -> tuple[int,
         return 0, 1, 2
     if len(shape) == 4 and shape[1] in (1, 3, 4):
         return 1, 2, 0
-    raise GanfoldError(f"{what} has the shape {shape}; (N, H, W), (N, H, W, C) or (N, C, H, W) is wanted")
+    raise GanfoldError(f"{what} has the shape {shape}; (N, H, W), (N, H, W, C) or (N, C, H, W) is needed")
 
 
 def _in_rows(path: Path, shape: tuple[int, ...], target: Path) -> Path:
@@ -185,16 +185,16 @@ def _listed(reader: Records) -> Listing:
 def _labels(values: np.ndarray, count: int, what: str) -> tuple[np.ndarray, tuple[str, ...]]:
     _as_many(values.shape, count, what)
     if values.dtype.kind not in "iufbSU":
-        raise GanfoldError(f"{what} is {values.dtype}; whole numbers or names are wanted")
+        raise GanfoldError(f"{what} is {values.dtype}; whole numbers or names are needed")
     if values.dtype.kind == "f" and not (np.isfinite(values).all() and (values == np.round(values)).all()):
-        raise GanfoldError(f"{what} holds fractions; classes are wanted")
+        raise GanfoldError(f"{what} holds fractions; classes are needed")
     flat = (values.astype(np.int64) if values.dtype.kind in "fb" else values).ravel().tolist()
     return classes_from([_text(value) for value in flat] if values.dtype.kind == "S" else flat)
 
 
 def _as_many(shape: tuple[int, ...], count: int, what: str) -> None:
     if math.prod(shape) != count:
-        raise GanfoldError(f"{what} has the shape {shape}; one label for each of the {count:,} images is wanted")
+        raise GanfoldError(f"{what} has the shape {shape}; one label for each of the {count:,} images is needed")
 
 
 def _text(value: Any) -> str:
@@ -254,7 +254,7 @@ def cifar(paths: list[Path]) -> Source:
         listed = _listed(Records(files, 3073, (3, 32, 32), (1, 2, 0)))
         labels = np.concatenate([np.memmap(path, np.uint8, "r")[::3073] for path in paths])
         meta = paths[0].with_name("batches.meta.txt")
-        names = meta.read_text(errors="replace").split() if meta.is_file() else []
+        names = meta.read_text(encoding="utf-8", errors="replace").split() if meta.is_file() else []
         listed.labels, listed.classes = _labels(labels, len(labels), str(paths[0].parent))
         if names and int(listed.classes[-1]) < len(names):
             listed.classes = tuple(names[int(name)] for name in listed.classes)
@@ -273,7 +273,7 @@ def stl(path: Path) -> Source:
         listed = _listed(Records(((path.resolve(), 0, count),), 27648, (3, 96, 96), (2, 1, 0)))
         if labels.is_file():
             listed.labels, listed.classes = _labels(np.fromfile(labels, np.uint8), count, str(labels))
-            names = class_names.read_text(errors="replace").split() if class_names.is_file() else []
+            names = class_names.read_text(encoding="utf-8", errors="replace").split() if class_names.is_file() else []
             if names and int(listed.classes[-1]) <= len(names):
                 listed.classes = tuple(names[int(name) - 1] for name in listed.classes)
         return listed

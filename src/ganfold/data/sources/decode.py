@@ -5,8 +5,12 @@ from __future__ import annotations
 import enum
 import hashlib
 import logging
+import os
+import sys
+import threading
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,6 +24,7 @@ Raw = Path | BinaryIO | np.ndarray
 """The file of an encoded image, by its path or opened; or pixels, uint8 (H, W) or (H, W, C)."""
 
 MARK, SHEET = "ganfold", "sheet"  # the text in a PNG that shows many images: it is never data
+SHEET_XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><ganfold>sheet</ganfold></x:xmpmeta>"  # the same in a WebP
 SMALLEST = 8  # px on the shorter side: a smaller image shows nothing to learn
 
 # All formats that users keep images in, except those that start another program (EPS runs Ghostscript).
@@ -38,7 +43,7 @@ class Unusable(Exception):
 
 
 class Traits(enum.IntFlag):
-    """What the findings report of an image, one bit each: a million images then take a megabyte."""
+    """What the findings report of an image, one bit each: a million images then take two megabytes."""
 
     GREY = 1
     TURNED = 2
@@ -48,6 +53,7 @@ class Traits(enum.IntFlag):
     FRAMES = 32
     PAGES = 64
     STRETCHED = 128
+    GENERATED = 256
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ def look(raw: Raw) -> tuple[int, int, Traits]:
             raise Unusable("left out: a sheet of many images, written by ganfold")
         if min(width, height) < SMALLEST:
             raise Unusable(f"too small: {width} x {height} px, under {SMALLEST} on the shorter side")
-        return width, height, _grey(image) | _frames(image)
+        return width, height, _grey(image) | _frames(image) | _generated(image)
 
 
 def convert(raw: Raw, shape: TargetShape) -> tuple[np.ndarray, bytes, Traits]:
@@ -85,14 +91,16 @@ def convert(raw: Raw, shape: TargetShape) -> tuple[np.ndarray, bytes, Traits]:
     """
     with _opened(raw) as image:
         try:
-            image.load()
+            _decode(image)
         except Exception as error:
             raise _fault(error) from error
         try:
             upright, traits = _plain(image)
             digest = hashlib.blake2b(f"{upright.mode} {upright.size} ".encode(), digest_size=16)
-            digest.update(upright.tobytes())
-            return _pixels(_fitted(_with_channels(upright, shape.channels), shape)), digest.digest(), traits
+            for _, strip in _strips(upright):
+                digest.update(strip.tobytes())
+            fitted = _fitted(_with_channels(upright, shape.channels), shape)
+            return _pixels(fitted, shape.channels), digest.digest(), traits
         except Exception as error:
             raise _fault(error) from error
 
@@ -105,16 +113,74 @@ def upright(raw: Raw) -> Image.Image:
     """
     with _opened(raw) as image:
         try:
-            image.load()
+            _decode(image)
             return _plain(image)[0]
         except Exception as error:
             raise _fault(error) from error
 
 
+class _Silence:
+    """How many callers of `silence` there are, and where stderr went before the first of them."""
+
+    lock = threading.Lock()
+    callers = 0
+    stderr: int | None = None
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Let libraries print no warnings to stderr: neither Python's, such as Pillow's, nor those of C, such as libtiff's.
+
+    What matters of them comes as an error. stderr belongs to the whole process: the first of several threads turns it
+    off, and the last one on again.
+    """
+    with _Silence.lock:
+        _Silence.callers += 1
+        if _Silence.callers == 1:
+            _Silence.stderr = _turned_off()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        with _Silence.lock:
+            _Silence.callers -= 1
+            if _Silence.callers == 0 and _Silence.stderr is not None:
+                os.dup2(_Silence.stderr, 2)
+                os.close(_Silence.stderr)
+
+
+def _turned_off() -> int | None:
+    """Turn stderr off; returns a copy of it, or None where there is none."""
+    if sys.stderr:
+        sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:
+        return None
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    return kept
+
+
+def _decode(image: Image.Image) -> None:
+    """Decode the pixels. libtiff prints its errors to stderr, and Pillow has no switch for it."""
+    with silence() if image.format == "TIFF" else nullcontext():
+        image.load()
+
+
 def _is_sheet(image: Image.Image) -> bool:
     """Whether texts in the PNG say that it is a contact sheet, or a grid of a run's samples."""
     text = image.info
-    return text.get(MARK) == SHEET or "kimg" in text or {"run", "seed", "start"} <= text.keys()
+    is_marked = text.get(MARK) == SHEET or text.get("xmp") == SHEET_XMP
+    return is_marked or "kimg" in text or {"run", "seed", "start"} <= text.keys()
+
+
+def _generated(image: Image.Image) -> Traits:
+    """GENERATED where texts in the PNG say that a network of ganfold made it, from a latent or of another image."""
+    text = image.info
+    return Traits.GENERATED if MARK in text or {"run", "seed", "number"} <= text.keys() else Traits(0)
 
 
 @contextmanager
@@ -239,19 +305,16 @@ def _plain(image: Image.Image) -> tuple[Image.Image, Traits]:
         return _as(image, "L" if grey else "RGB"), traits
     if image.mode == "La":
         image = image.convert("LA")
-    image = image.convert("RGBA")
+    image = _as(image, "RGBA")
     if image.getchannel("A").getextrema() == (255, 255):
         return image.convert("L" if grey else "RGB"), traits
-    return image.convert("LA" if grey else "RGBA"), traits | Traits.TRANSPARENT
+    return _as(image, "LA" if grey else "RGBA"), traits | Traits.TRANSPARENT
 
 
 def _eight_bits(image: Image.Image) -> tuple[Image.Image, Traits]:
     """Grey of more than 8 bits as 8 bits. The range is that of the type if it is known, or that of the values."""
-    pixels = np.asarray(image)
-    at_once = max(1, 2**20 // max(1, image.width))  # rows: a large image would take gigabytes as float64
-    blocks = [pixels[start : start + at_once] for start in range(0, len(pixels), at_once)]
-    low = min(float(_finite(block).min()) for block in blocks)
-    high = max(float(_finite(block).max()) for block in blocks)
+    ranges = [(values.min(), values.max()) for values in (_finite(strip) for _, strip in _strips(image))]
+    low, high = float(min(low for low, _ in ranges)), float(max(high for _, high in ranges))
     traits = Traits.DEEP
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         low, high = 0.0, 65535.0
@@ -264,21 +327,41 @@ def _eight_bits(image: Image.Image) -> tuple[Image.Image, Traits]:
     else:
         traits |= Traits.STRETCHED
     scale = 255 / ((high - low) or 1)
-    scaled = [np.rint((_finite(block) - low) * scale).astype(np.uint8) for block in blocks]
-    return Image.fromarray(np.concatenate(scaled)), traits
+    scaled = np.empty((image.height, image.width), np.uint8)
+    for top, strip in _strips(image):
+        scaled[top : top + strip.height] = np.rint((_finite(strip) - low) * scale).astype(np.uint8)
+    return Image.fromarray(scaled), traits
 
 
-def _finite(values: np.ndarray) -> np.ndarray:
-    return np.nan_to_num(values.astype(np.float64), posinf=0, neginf=0)
+def _finite(image: Image.Image) -> np.ndarray:
+    return np.nan_to_num(np.asarray(image).astype(np.float64), posinf=0, neginf=0)
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """An image in strips, each with its first row. A second copy of a large image would take gigabytes."""
+    rows = max(1, 2**20 // max(1, image.width))
+    if rows >= image.height:
+        yield 0, image
+        return
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(image.height, top + rows)))
 
 
 def _with_channels(image: Image.Image, channels: int) -> Image.Image:
-    """The image as L, RGB or RGBA. Without an alpha channel, transparent parts become white."""
+    """The image as L, RGB or RGBA. Without an alpha channel, transparent parts become white.
+
+    L stays L for 3 channels, which are then made of the small image: to the same pixels, in a fraction of the memory.
+    """
     if channels == 4:
-        return image.convert("RGBA")
-    if image.mode in ("LA", "RGBA"):
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    return _as(image, "L" if channels == 1 else "RGB")
+        return _as(image, "RGBA")
+    mode = "L" if channels == 1 else "RGB"
+    if image.mode not in ("LA", "RGBA"):
+        return image if image.mode == "L" else _as(image, mode)
+    opaque = Image.new(mode, image.size)
+    for top, strip in _strips(image):
+        white = Image.new("RGBA", strip.size, "white")
+        opaque.paste(Image.alpha_composite(white, strip.convert("RGBA")).convert(mode), (0, top))
+    return opaque
 
 
 def _as(image: Image.Image, mode: str) -> Image.Image:
@@ -312,6 +395,6 @@ def _fitted(image: Image.Image, shape: TargetShape) -> Image.Image:
     return canvas
 
 
-def _pixels(image: Image.Image) -> np.ndarray:
+def _pixels(image: Image.Image, channels: int) -> np.ndarray:
     pixels = np.asarray(image)
-    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    return np.broadcast_to(pixels, (channels, *pixels.shape)) if pixels.ndim == 2 else pixels.transpose(2, 0, 1)

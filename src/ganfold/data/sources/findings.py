@@ -17,6 +17,8 @@ NAMED = 20  # files at most that `lines` names; the JSON file names all
 CLASSES = 12  # classes at most that `lines` names
 KINDS = 8  # suffixes of other files at most that `lines` names
 OTHER = "not an image by its suffix"  # why a file is none of the images
+BY_DESIGN = ("left out", "above the class folders", "packed, and not read", "an archive or array, not read")
+"""Reasons for skipping a file that has no fault."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Findings(Result):
     converted: dict[str, int] = field(default_factory=dict)  # how many images were changed in which usual way
     classes: dict[str, int] = field(default_factory=dict)  # used images of each class
     native: dict[str, int] = field(default_factory=dict)  # min, median and max of the shorter sides, in px
+    generated: int = 0  # used images that ganfold made, as texts in their files say
     resolution: int = 0
     channels: int = 0
     choice: str = ""  # why this resolution and these channels
@@ -47,6 +50,7 @@ class Findings(Result):
     warnings: list[str] = field(default_factory=list)
     contact_sheet: Path | None = field(default=None, compare=False)  # the image of some of them, if one was written
     written: Path | None = field(default=None, compare=False)  # the JSON file of all findings, if one was written
+    unpacked: Path | None = field(default=None, compare=False)  # the folder of a bundled set's files, if it was written
 
     def lines(self) -> list[str]:
         """Plain sentences for a terminal."""
@@ -62,7 +66,8 @@ class Findings(Result):
             lines.append(f"{len(counts):,} classes: {', '.join(counts[:CLASSES] + more)}.")
         lines += [f"{count:,} {what}." for what, count in self.converted.items()]
         lines += self.troubles(f"in {self.written}" if self.written else "(--out FILE names all)")
-        lines += [f"A picture of some of them: {self.contact_sheet}"] if self.contact_sheet else []
+        lines += [f"An image of some of them: {self.contact_sheet}"] if self.contact_sheet else []
+        lines += [f"The files of the set: {self.unpacked}"] if self.unpacked else []
         return lines + ([f"All findings: {self.written}"] if self.written else [])
 
     def troubles(self, rest: str) -> list[str]:
@@ -72,6 +77,11 @@ class Findings(Result):
         lines += _other_files([finding.file for finding in self.skipped if finding.why == OTHER])
         return lines + [f"Warning: {warning}." for warning in self.warnings]
 
+    def as_reference(self) -> list[str]:
+        """Notes for those who compare with these as real images."""
+        made = f"{counted(self.generated)} of {self.source} {'was' if self.generated == 1 else 'were'} made by ganfold"
+        return [f"{made}: take them out, since a reference holds real images."] if self.generated else []
+
     def image_files(self) -> list[Path]:
         """The contact sheet, if one was written."""
         return [self.contact_sheet] if self.contact_sheet else []
@@ -79,7 +89,7 @@ class Findings(Result):
     def to_dict(self) -> dict[str, Any]:
         """All fields but the files that were written: the content of `data.json`."""
         content = super().to_dict()
-        del content["contact_sheet"], content["written"]
+        del content["contact_sheet"], content["written"], content["unpacked"]
         return content
 
     @classmethod
@@ -90,7 +100,9 @@ class Findings(Result):
 
     def warn(self) -> None:
         """Add the warnings that follow from the counts."""
-        if self.used < FEW:
+        if self.used == 1 and any(finding.why.startswith("duplicate") for finding in self.skipped):
+            self.warnings.append("all images have the same pixels, so one is used: a GAN needs hundreds that differ")
+        elif self.used < FEW:
             self.warnings.append(
                 f"only {counted(self.used)}: expect the network to repeat them; {FEW:,} are a beginning"
             )
@@ -115,7 +127,7 @@ def shown(name: str) -> str:
 
 
 def _grouped(what: str, findings: list[Finding], rest: str) -> list[str]:
-    """The findings by reason, rare reasons first. Each reason names some files, even beside a very frequent one.
+    """The findings by reason: faults first, and rare reasons before frequent ones. Each reason names some files.
 
     Args:
         what: the title.
@@ -126,7 +138,8 @@ def _grouped(what: str, findings: list[Finding], rest: str) -> list[str]:
     for finding in findings:
         groups.setdefault(finding.why.partition(":")[0], []).append(finding)
     lines = [f"{what} {len(findings):,}:"] if findings else []
-    return lines + list(_named(sorted(groups.items(), key=lambda item: len(item[1])), rest))
+    by_weight = sorted(groups.items(), key=lambda item: (item[0] in BY_DESIGN, len(item[1])))
+    return lines + list(_named(by_weight, rest))
 
 
 def _named(groups: list[tuple[str, list[Finding]]], rest: str) -> Iterator[str]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
 import tarfile
+import zlib
 from array import array
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -17,6 +22,9 @@ from ganfold.data.sources.source import Listing, Source, classes_from, key_of, s
 from ganfold.errors import GanfoldError
 
 IMAGES = ("image", "img", "images", "jpg", "jpeg", "png", "webp", "picture", "pixel_values")
+PACKED: dict[str, Callable[[IO[bytes]], Any]] = {  # members of a tar that `datasets` unpacks
+    ".gz": gzip.open, ".gzip": gzip.open, ".bz2": bz2.open, ".xz": lzma.open,
+}  # fmt: skip
 LABELS = ("label", "labels", "cls", "class", "fine_label", "target")
 
 
@@ -56,13 +64,26 @@ def _refuse_large_members(path: Path) -> None:
         with tarfile.open(path) as tar:
             while member := tar.next():
                 tar.members = []  # type: ignore[attr-defined]  # a million of them take a gigabyte
-                if member.size > LARGEST:
+                if (size := _unpacked_size(tar, member)) > LARGEST:
                     raise GanfoldError(
-                        f"{path} is refused: its member {member.name!r} unpacks to {member.size:,} bytes, "
+                        f"{path} is refused: its member {member.name!r} unpacks to {size:,} bytes, "
                         f"and {LARGEST:,} are the most for one"
                     )
     except (tarfile.TarError, EOFError):  # `datasets` says what is wrong
         pass
+
+
+def _unpacked_size(tar: tarfile.TarFile, member: tarfile.TarInfo) -> int:
+    """The bytes that `datasets` reads of a member: it unpacks one that is packed. Counting ends at `LARGEST`."""
+    suffix = Path(member.name).suffix.lower()
+    content = tar.extractfile(member) if suffix in PACKED and member.size <= LARGEST else None
+    if content is None:
+        return member.size
+    size = 0
+    with suppress(OSError, EOFError, zlib.error, lzma.LZMAError), PACKED[suffix](content) as unpacked:
+        while size <= LARGEST and (part := unpacked.read(2**20)):
+            size += len(part)
+    return max(size, member.size)
 
 
 def _listing(stream: Callable[[Any], Any], source: str, folder: Path | None) -> Callable[[Path], Listing]:
@@ -74,6 +95,7 @@ def _listing(stream: Callable[[Any], Any], source: str, folder: Path | None) -> 
                 f"{source} is read with Hugging Face datasets, which is not installed: pip install 'ganfold[hub]'"
             ) from error
         datasets.disable_progress_bars()
+        datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what matters comes as an exception too
         try:
             return _spool(datasets, stream(datasets), source, folder, scratch)
         except (GanfoldError, MemoryError):
@@ -127,6 +149,8 @@ def _spool(datasets: Any, stream: Any, source: str, folder: Path | None, scratch
         listed.rows = (scratch / "rows.bin", np.frombuffer(places, np.int64).reshape(-1, 2))
     if label:
         _label(listed, labels, getattr(features[label], "names", None))
+        if others := [name for name in features if name != label and name.lower() in (*LABELS, "coarse_label")]:
+            listed.notes.append(f"The labels are those of the column {label}, and not of {', '.join(others)}.")
     return listed
 
 

@@ -1,4 +1,4 @@
-"""`metadata.csv` and `metadata.jsonl`, read like Hugging Face's `imagefolder`; and StyleGAN's `dataset.json`."""
+"""`metadata.csv`, `.jsonl` and `.parquet`, read like Hugging Face's `imagefolder`; and StyleGAN's `dataset.json`."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from ganfold.data.sources.source import Listing, class_name, classes_from, sorte
 from ganfold.errors import GanfoldError
 
 DATASET = "dataset.json"  # StyleGAN's
-FILES = ("metadata.csv", "metadata.jsonl", DATASET)
-LARGEST = 2**28  # bytes of a dataset.json: it is read whole
+PARQUET = "metadata.parquet"
+FILES = ("metadata.csv", "metadata.jsonl", PARQUET, DATASET)
+LARGEST = 2**28  # bytes of a dataset.json or metadata.parquet: it is read whole
 LIKE_LABELS = ("labels", "class", "class_name", "category", "target")  # columns that people name so
 
 
@@ -83,20 +84,20 @@ def read_metadata(listing: Listing, files: Iterable[tuple[str, str, BinaryIO]], 
             folder = posixpath.dirname(name)
             scopes.append((folder + "/") if folder else "")
             has_match = False
-            for line, row in _rows(name, title, content):
+            for where, row in _numbered(name, title, content):
                 row = _named(row)
                 columns.update(row)
-                column = _file_column(row, f"{title}, line {line}")
+                column = _file_column(row, f"{title}, {where}")
                 # With labels, or with two files a row (such as image and mask), only images with a row are meant.
                 strict |= "label" in row or sum(key.endswith("file_name") for key in row) > 1
                 file = posixpath.normpath(posixpath.join(folder, str(row.pop(column))))
                 label = row.pop("label", None)
                 place = images.find(file)
                 if place is None:
-                    listing.skip(file, f"no such file: named in {name}, line {line}")
+                    listing.skip(file, f"no such file: named in {name}, {where}")
                     continue
                 has_match = True
-                if called := _called(label, f"{title}, line {line}"):
+                if called := _called(label, f"{title}, {where}"):
                     number = numbers.setdefault(called, len(numbers))
                     again += labels[place] not in (-1, number)
                     labels[place] = number
@@ -111,9 +112,10 @@ def read_metadata(listing: Listing, files: Iterable[tuple[str, str, BinaryIO]], 
     _report_missing(listing, places[:, 1] > 0, labels >= 0, strict, bool(numbers), scopes)
     listing.rows = (scratch / "rows.bin", places)
     if numbers:
-        listing.classes = sorted_classes(numbers)
-        order = np.array([listing.classes.index(name) for name in numbers] + [-1])  # index -1, no label, finds the last
-        listing.labels = order[labels]
+        classes = sorted_classes(numbers)
+        order = np.array([classes.index(name) for name in numbers] + [-1])  # index -1, no label, finds the last
+        _report_folders(listing, order[labels], classes)
+        listing.labels, listing.classes = order[labels], classes
     elif strict:
         listing.labels = np.where(places[:, 1] > 0, 0, -1)
 
@@ -129,9 +131,27 @@ def _report_spelling(listing: Listing, respelled: list[str], again: int, columns
         listing.notes.append(
             f"The metadata give {counted(again, 'image')} another label than in a row before: the last row counts."
         )
-    if "label" not in columns and (like := sorted(columns.intersection(LIKE_LABELS))):
+    like = sorted(columns.intersection(LIKE_LABELS))
+    if like and "label" not in columns:
         listing.notes.append(
             f"The column {like[0]} of the metadata is not read as labels: name it label if it should be."
+        )
+    elif like:
+        others = ", ".join(like)
+        listing.notes.append(f"The labels are those of the metadata's column label, and not of {others}.")
+
+
+def _report_folders(listing: Listing, labels: np.ndarray, classes: tuple[str, ...]) -> None:
+    """Note that labels in the metadata contradict the sub-folders."""
+    if listing.labels is None:
+        return
+    names, folders = np.array([*classes, ""], object), np.array([*listing.classes, ""], object)
+    other = (labels >= 0) & (listing.labels >= 0) & (names[labels] != folders[listing.labels])
+    if other.any():
+        first = int(np.argmax(other))
+        listing.notes.append(
+            f"The metadata give {counted(int(other.sum()))} another label than the sub-folder says, such as "
+            f"{shown(listing.names[first])} ({shown(str(names[labels[first]]))}): the metadata count."
         )
 
 
@@ -173,11 +193,11 @@ def _called(label: Any, where: str) -> str:
 
 
 def _encoded(row: dict[str, Any]) -> bytes:
-    """A row as JSON; with escapes only where it holds what UTF-8 cannot."""
+    """A row as JSON; with escapes only where it holds what UTF-8 cannot. Dates and the like become texts."""
     try:
-        return json.dumps(row, ensure_ascii=False).encode()
+        return json.dumps(row, ensure_ascii=False, default=str).encode()
     except UnicodeEncodeError:
-        return json.dumps(row).encode()
+        return json.dumps(row, default=str).encode()
 
 
 def _file_column(row: dict[str, Any], where: str) -> str:
@@ -226,6 +246,56 @@ def _rows(name: str, title: str, content: BinaryIO) -> Iterator[tuple[int, dict[
         raise GanfoldError(f"{title}, line {line}: {error}") from error
 
 
+def _numbered(name: str, title: str, content: BinaryIO) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows of a metadata file of any kind, with their places for errors."""
+    if name.endswith(PARQUET):
+        yield from ((f"row {number}", row) for number, row in _parquet_rows(title, content))
+    else:
+        yield from ((f"line {number}", row) for number, row in _rows(name, title, content))
+
+
+def _parquet_rows(title: str, content: BinaryIO) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a metadata.parquet with their numbers. Numbers of classes become names where its schema has these."""
+    try:
+        from pyarrow import BufferReader, parquet
+    except ImportError as error:
+        raise GanfoldError(
+            f"{title} is read with pyarrow, which is not installed: pip install 'ganfold[hub]'"
+        ) from error
+    with content:
+        packed = content.read(LARGEST + 1)
+    if len(packed) > LARGEST:
+        raise GanfoldError(f"{title} is larger than {LARGEST:,} bytes: save the metadata as metadata.csv")
+    number = 0
+    try:
+        table = parquet.ParquetFile(BufferReader(packed))
+        columns = [
+            field.name for field in table.schema_arrow if not re.search("binary|struct.*binary", str(field.type))
+        ]
+        names = _class_names(table.schema_arrow.metadata or {})
+        for batch in table.iter_batches(4096, columns=columns):
+            for row in batch.to_pylist():
+                number += 1
+                label = row.get("label")
+                if names and isinstance(label, int):
+                    row["label"] = names[label] if 0 <= label < len(names) else None
+                yield number, row
+    except GanfoldError:
+        raise
+    except Exception as error:  # ArrowInvalid, OSError, MemoryError and others of a damaged file
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise GanfoldError(f"{title}, after row {number}: it cannot be read as parquet ({first:.120})") from error
+
+
+def _class_names(schema: dict[bytes, bytes]) -> list[str]:
+    """The names of the classes that Hugging Face datasets notes in a schema for the column `label`; [] without any."""
+    try:
+        features = json.loads(schema[b"huggingface"])["info"]["features"]
+        return [str(name) for name in features["label"]["names"]]
+    except (KeyError, ValueError, TypeError, RecursionError):
+        return []
+
+
 def _delimiter(header: str) -> str:
     """What parts the fields: a comma; or, where the first line has none, a semicolon or tab, as spreadsheets write."""
     return next((mark for mark in ",;\t" if mark in header), ",")
@@ -257,7 +327,8 @@ def read_dataset(listing: Listing, name: str, title: str, content: BinaryIO) -> 
         listing.skip(name, "not StyleGAN's: it holds no labels")
         return False
     pairs = whole["labels"] or []
-    if not all(isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs):
+    of_pairs = isinstance(pairs, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in pairs)
+    if not of_pairs or not all(isinstance(file, str) for file, _ in pairs):
         raise GanfoldError(f'{title}: its labels are not of the form [["file.png", 3], ...]')
     if any(isinstance(label, list | dict) for _, label in pairs):
         listing.notes.append(f"The labels of {name} are lists and no classes, so they are not read.")

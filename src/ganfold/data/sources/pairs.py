@@ -112,7 +112,7 @@ def _side_by_side(listing: Listing, part: int, source: str) -> Listing:
     if not kept:
         raise GanfoldError(
             f"{source} holds no pairs: give it two sub-folders A and B with files of equal names (B is to be made from "
-            "A), or pictures twice as wide as high that hold both side by side; or let --input make A of each picture"
+            "A), or images twice as wide as high that hold both side by side; or let --input make A of each image"
         )
     names = [str(listing.names[place]) for place in kept]
     return replace(listing, reader=Half(Chosen(listing.reader, np.array(kept)), part == 0), names=names)

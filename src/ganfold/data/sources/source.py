@@ -30,6 +30,8 @@ class Listing:
     size: int = 0  # bytes to read, roughly
     skipped: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    groups: np.ndarray | None = None  # int64 (N,): images of one number are held out together; None: each alone
+    in_use: Any = None  # an open file whose lock lasts as long as this listing: its reader needs what is locked
 
     def skip(self, name: str, why: str) -> None:
         """Add a file that is not among the images to the findings."""
@@ -42,6 +44,7 @@ class Source:
 
     key: str  # changes when the content may have changed: the cache finds prepared sets by it
     list: Callable[[Path], Listing]  # lists the images; is given an empty folder for what must be unpacked
+    has_levels: bool = False  # its classes are folders, and can be those of another level
 
 
 def key_of(kind: str, path: Path | str, *what: Any) -> str:
@@ -67,7 +70,7 @@ def noted(source: Source, note: str) -> Source:
         listed.notes.insert(0, note)
         return listed
 
-    return Source(key_of("noted", source.key, note), listing)
+    return replace(source, key=key_of("noted", source.key, note), list=listing)
 
 
 def class_name(value: Any) -> str:

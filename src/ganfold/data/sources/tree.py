@@ -10,6 +10,7 @@ import tarfile
 import unicodedata
 from array import array
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
@@ -33,7 +34,8 @@ SUFFIXES = frozenset(
         *("dds", "xbm", "xpm", "msp", "psd", "ras", "heic", "heif", ""),
     )
 )
-ARCHIVES = frozenset(("zip", "tar", "gz", "tgz", "bz2", "xz", "7z", "rar", "parquet", "npz", "npy"))
+ARCHIVES = frozenset(("zip", "tar", "parquet", "npz", "npy"))  # can be given by their own path
+PACKED = frozenset(("gz", "tgz", "bz2", "tbz2", "xz", "txz", "zst", "7z", "rar"))
 SYSTEM = frozenset(  # what systems and servers put beside images, in lower case
     (
         *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "#recycle", "$recycle.bin", "recycler"),
@@ -41,6 +43,8 @@ SYSTEM = frozenset(  # what systems and servers put beside images, in lower case
     )
 )
 WORK = (("config.json", "checkpoints"), ("settings.json", "parts.npz"))  # in the folder of a run, and of a study
+LEVEL = 8  # classes at most that a note on another level names
+OWN = "left out: the folder of a run or study of ganfold"
 PARTS = frozenset(("train", "training", "test", "testing", "val", "valid", "validation", "dev"))  # never classes
 
 
@@ -48,8 +52,8 @@ Entry = tuple[str, tuple[int, int, int, int, int] | None]
 """The name of a zip's entry and its row for `Packed`; None for an encrypted one."""
 
 
-def folder(path: Path) -> Source:
-    """The images of a folder and of all folders below it."""
+def folder(path: Path, level: int = 1) -> Source:
+    """The images of a folder and of all folders below it; see `_classify` for the level."""
     root = path.resolve()
     names: list[str] = []
     skipped: list[Finding] = []
@@ -65,10 +69,15 @@ def folder(path: Path) -> Source:
         images = _image_names(names, skipped)
         write_strings(scratch / "names", images)
         listed = Listing(Files(root, scratch / "names"), images, size=size, skipped=skipped + own)
-        _describe(listed, names, str(path), lambda name: (root / name).open("rb"), scratch)
+        _describe(listed, names, str(path), lambda name: (root / name).open("rb"), scratch, level)
         return listed
 
-    return Source(key_of("folder", root, digest.hexdigest(), skipped), listing)
+    return _leveled(key_of("folder", root, digest.hexdigest(), skipped), listing, level)
+
+
+def _leveled(key: str, listing: Callable[[Path], Listing], level: int) -> Source:
+    """A source with classes from this level of its folders. Keys of the first level are those of earlier versions."""
+    return Source(key if level == 1 else key_of("classes from", key, level), listing, has_levels=True)
 
 
 def _walk(root: Path, skipped: list[Finding], own: list[Finding]) -> Iterator[tuple[str, os.stat_result]]:
@@ -93,7 +102,7 @@ def _walk(root: Path, skipped: list[Finding], own: list[Finding]) -> Iterator[tu
             skipped.append(Finding(shown(folder or "."), f"unreadable: {error.strerror}"))
             continue
         if is_work(entries):
-            own.append(Finding(shown(folder or "."), "left out: the folder of a run or study of ganfold"))
+            own.append(Finding(shown(folder or "."), OWN))
             continue
         for entry in entries:
             if is_hidden(entry):
@@ -140,25 +149,66 @@ def _image_names(names: list[str], skipped: list[Finding]) -> list[str]:
         suffix = base.rpartition(".")[2].lower() if "." in base else ""
         if suffix in SUFFIXES:
             images.append(name)
+        elif base in FILES:
+            continue
+        elif suffix in PACKED:
+            skipped.append(Finding(shown(name), "packed, and not read: unpack it to use it"))
         elif suffix in ARCHIVES:
             skipped.append(Finding(shown(name), "an archive or array, not read: give its own path to use it"))
-        elif base not in FILES:
+        else:
             skipped.append(Finding(shown(name), OTHER))
     return images
 
 
 def _describe(
-    listing: Listing, names: list[str], source: str, opened: Callable[[str], BinaryIO], scratch: Path
+    listing: Listing,
+    names: list[str],
+    source: str,
+    opened: Callable[[str], BinaryIO],
+    scratch: Path,
+    level: int,
 ) -> None:
     """Take the classes of a listing from its folders, or from StyleGAN's dataset.json; then read its metadata."""
     dataset = next((name for name in names if name.rpartition("/")[2] == DATASET), None)
     if dataset is None or not read_dataset(listing, dataset, f"{source.rstrip('/')}/{dataset}", opened(dataset)):
-        _classify(listing)
+        _classify(listing, source, level)
+    elif level > 1:
+        listing.notes.append(f"The classes are those of {dataset}, so --classes-from {level} changes nothing.")
+    of_folders = listing.labels
     _add_metadata(listing, names, source, opened, scratch)
+    if level > 1 and listing.labels is of_folders:
+        _skip_above(listing, level)
 
 
-def _classify(listing: Listing) -> None:
-    """Take classes from the first level with several folders, unless there are images beside these folders."""
+def _classify(listing: Listing, source: str, level: int) -> None:
+    """Take classes from the folders of a level. Level 1 is the first level with several folders.
+
+    At level 1 there must be no images beside these folders. At a level that was requested such images are left out.
+
+    Raises:
+        GanfoldError: no image lies so deep.
+    """
+    first = _first_level(listing)
+    depth = first + level - 1
+    inside = Counter(_part(name, depth) for name in listing.names)
+    outside = inside.pop(None, 0)
+    if level > 1:
+        if not inside and listing.names:
+            deepest = max(name.count("/") for name in listing.names) - first
+            remedy = f"give --classes-from {deepest} at most" if deepest > 0 else "leave it out"
+            raise GanfoldError(f"{source} has no folders of level {level} for --classes-from {level}: {remedy}")
+        _label(listing, depth)
+        _tell_merged(listing, depth)
+        _tell_level(listing, first, "first", "without --classes-from")
+    elif outside and len(inside) > 1:
+        listing.notes.append(f"{counted(outside)} outside of the sub-folders, so these are not taken as classes.")
+    elif not outside and len(inside) > 1:
+        _label(listing, depth)
+        _tell_level(listing, depth + 1, "second", "--classes-from 2")
+
+
+def _first_level(listing: Listing) -> int:
+    """The depth of the first level with several folders, below those that name parts of a set."""
     parts = [PurePosixPath(name).parts for name in (listing.names[:1] + listing.names[-1:])]  # type: ignore[operator]
     depth = 0
     if parts:  # names are sorted: all share what the first and the last share
@@ -167,22 +217,69 @@ def _classify(listing: Listing) -> None:
             depth += 1
     tops = {_part(name, depth) for name in listing.names}
     if len(tops) > 1 and all(top and top.lower() in PARTS for top in tops):
-        parts_named = ", ".join(shown(top) for top in sorted(filter(None, tops)))
-        listing.notes.append(f"{parts_named} are parts of one set, not classes: all are used.")
+        named = sorted(filter(None, tops))
+        train = next((top for top in named if top.lower().startswith("train")), named[0])
+        listing.notes.append(
+            f"{', '.join(map(shown, named))} are parts of one set, not classes: all are used. Give the path of "
+            f"{shown(train)} to use it alone."
+        )
         depth += 1
-        tops = {_part(name, depth) for name in listing.names}
-    if None in tops and len(tops) > 2:
-        outside = sum(_part(name, depth) is None for name in listing.names)
-        listing.notes.append(f"{counted(outside)} outside of the sub-folders, so these are not taken as classes.")
-    elif None not in tops and len(tops) > 1:
-        spellings: dict[str, str] = {}  # the forms that letters are stored in, and spaces around, part no classes
-        for top in sorted(filter(None, tops)):
-            spellings.setdefault(unicodedata.normalize("NFC", top).strip(), top)
-        listing.classes = sorted_classes(spellings.values())
-        of_name = {name: i for i, name in enumerate(listing.classes)}
-        number = {top: of_name[spellings[unicodedata.normalize("NFC", top).strip()]] for top in tops if top}
-        labels = array("q", (number[_part(name, depth) or ""] for name in listing.names))
-        listing.labels = np.frombuffer(labels, np.int64)
+    return depth
+
+
+def _label(listing: Listing, depth: int) -> None:
+    """Label each image with its folder at a depth; -1 where it lies above."""
+    spellings: dict[str, str] = {}  # the forms that letters are stored in, and spaces around, part no classes
+    tops = {_part(name, depth) for name in listing.names}
+    for top in sorted(filter(None, tops)):
+        spellings.setdefault(_plain_name(top), top)
+    listing.classes = sorted_classes(spellings.values())
+    of_name = {name: i for i, name in enumerate(listing.classes)}
+    number = {top: of_name[spellings[_plain_name(top)]] if top else -1 for top in tops}
+    labels = array("q", (number[_part(name, depth)] for name in listing.names))
+    listing.labels = np.frombuffer(labels, np.int64)
+
+
+def _plain_name(folder: str) -> str:
+    return unicodedata.normalize("NFC", folder).strip()
+
+
+def _tell_level(listing: Listing, depth: int, which: str, how: str) -> None:
+    """Note the classes that the folders of another level would make, where most images lie in such folders."""
+    counts = Counter(_part(name, depth) for name in listing.names)
+    above = counts.pop(None, 0)
+    if len(counts) < 2 or 2 * above > len(listing.names) or (which == "first" and above):
+        return  # above the first level there must be none
+    named = [f"{shown(name or '')} {counts[name]:,}" for name in sorted_classes(filter(None, counts))]
+    more = [f"and {len(named) - LEVEL:,} more"] if len(named) > LEVEL else []
+    outside = f"; {counted(above)} would be left out" if above else ""
+    listing.notes.append(
+        f"The {which} level of folders would make {len(named):,} classes ({how}): "
+        f"{', '.join(named[:LEVEL] + more)}{outside}."
+    )
+
+
+def _tell_merged(listing: Listing, depth: int) -> None:
+    """Note class names that several folders have: they are one class each."""
+    folders: dict[str, set[str]] = {}
+    for name in listing.names:
+        parts = name.split("/")
+        if len(parts) > depth + 1:
+            folders.setdefault(_plain_name(parts[depth]), set()).add("/".join(parts[:depth]))
+    if several := sorted(name for name, above in folders.items() if len(above) > 1):
+        first, second = sorted(folders[several[0]])[:2]
+        listing.notes.append(
+            f"Folders of one name are one class: {', '.join(map(shown, several[:LEVEL]))}"
+            f"{', ...' if len(several) > LEVEL else ''} (such as {shown(several[0])} in {shown(first)} and in "
+            f"{shown(second)})."
+        )
+
+
+def _skip_above(listing: Listing, level: int) -> None:
+    """Add the images above the class folders to the findings."""
+    assert listing.labels is not None
+    for place in np.flatnonzero(listing.labels < 0).tolist():
+        listing.skip(listing.names[place], f"above the class folders: --classes-from {level} leaves it out")
 
 
 def _part(name: str, depth: int) -> str | None:
@@ -201,8 +298,8 @@ def _add_metadata(
         read_metadata(listing, contents, scratch)
 
 
-def zipped(path: Path) -> Source:
-    """The images of a zip, read without unpacking it to disk."""
+def zipped(path: Path, level: int = 1) -> Source:
+    """The images of a zip, read without unpacking it to disk; see `_classify` for the level."""
 
     def listing(scratch: Path) -> Listing:
         skipped: list[Finding] = []
@@ -224,10 +321,10 @@ def zipped(path: Path) -> Source:
             except Unusable as error:
                 raise GanfoldError(f"{path}/{name}: {error}") from error
 
-        _describe(listed, names, str(path), opened, scratch)
+        _describe(listed, names, str(path), opened, scratch, level)
         return listed
 
-    return Source(key_of("zip", path.resolve(), states([path])), listing)
+    return _leveled(key_of("zip", path.resolve(), states([path])), listing, level)
 
 
 def _contents(path: Path, skipped: list[Finding]) -> tuple[list[str], np.ndarray]:
@@ -251,8 +348,33 @@ def _contents(path: Path, skipped: list[Finding]) -> tuple[list[str], np.ndarray
             else:
                 names.append("/".join(part for part in parts if part != "."))
                 rows.extend(row)
+    return _sorted_entries(names, rows, skipped)
+
+
+def _sorted_entries(names: list[str], rows: array[int], skipped: list[Finding]) -> tuple[list[str], np.ndarray]:
+    """The names in order and their rows of `Packed`, without the folders of runs and studies."""
     order = sorted(range(len(names)), key=names.__getitem__)
+    own = _work_folders([names[i] for i in order])
+    if own:
+        skipped += [Finding(shown(folder or "."), OWN) for folder in own]
+        below = tuple(f"{folder}/" if folder else "" for folder in own)
+        order = [i for i in order if not names[i].startswith(below)]
     return [names[i] for i in order], np.frombuffer(rows, np.int64).reshape(-1, 5)[order]
+
+
+def _work_folders(names: list[str]) -> list[str]:
+    """The folders among these sorted names that `train` or `study` wrote."""
+
+    def holds(path: str) -> bool:
+        file, below = bisect_left(names, path), bisect_left(names, f"{path}/")
+        return path in names[file : file + 1] or any(name.startswith(f"{path}/") for name in names[below : below + 1])
+
+    found = []
+    for name in names:
+        folder, _, base = name.rpartition("/")
+        if any(base == mark and holds(f"{folder}/{other}".lstrip("/")) for mark, other in WORK):
+            found.append(folder)
+    return found
 
 
 def _whole(entries: Iterator[Entry], path: Path) -> Iterator[Entry]:
@@ -319,14 +441,21 @@ def _wide(extra: bytes, *values: int) -> tuple[int, ...]:
     return values
 
 
-def tarred(path: Path, otherwise: Source) -> Source:
+def tarred(path: Path, otherwise: Source, level: int = 1) -> Source:
     """The images of a tar of folders, read like a zip; `otherwise` of any other tar, such as a webdataset.
 
     A webdataset has files of other kinds beside its images, or no folders.
     """
 
+    def other(scratch: Path) -> Listing:
+        if level > 1:
+            raise GanfoldError(f"{path} is no tar of folders of images, so --classes-from {level} has no meaning")
+        return otherwise.list(scratch)
+
     def listing(scratch: Path) -> Listing:
-        names, rows = [], array("q")
+        names: list[str] = []
+        skipped: list[Finding] = []
+        rows = array("q")
         with suppress(tarfile.TarError, OSError, ValueError, OverflowError), tarfile.open(path, "r:") as file:
             while entry := file.next():
                 file.members = []  # type: ignore[attr-defined]  # or a million of them would be kept
@@ -334,21 +463,22 @@ def tarred(path: Path, otherwise: Source) -> Source:
                 if not entry.isreg() or any(is_hidden(part) for part in parts if part not in ("", ".", "..")):
                     continue
                 if entry.sparse or parts[0] == "" or ".." in parts:
-                    return otherwise.list(scratch)
+                    return other(scratch)
                 names.append("/".join(part for part in parts if part not in ("", ".")))
                 rows.extend((entry.offset_data, entry.size, entry.size, -1, -1))
+        names, table = _sorted_entries(names, rows, skipped)
         images = _image_names(names, [])
-        if not images or len(images) < len(names) or not all("/" in name for name in names):
-            return otherwise.list(scratch)
-        order = sorted(range(len(names)), key=names.__getitem__)
-        table = np.frombuffer(rows, np.int64).reshape(-1, 5)[order]
+        if (not images and not skipped) or len(images) < len(names) or not all("/" in name for name in names):
+            return other(scratch)
         np.save(scratch / "table.npy", table)
-        listed = Listing(Packed(path.resolve(), scratch / "table.npy"), [names[i] for i in order])
+        listed = Listing(Packed(path.resolve(), scratch / "table.npy"), names, skipped=skipped)
         listed.size = int(table[:, 1].sum())
-        _classify(listed)
+        _classify(listed, str(path), level)
+        if level > 1:
+            _skip_above(listed, level)
         return listed
 
-    return Source(key_of("tar", otherwise.key), listing)
+    return _leveled(key_of("tar", otherwise.key), listing, level)
 
 
 def _name(raw: bytes) -> str:
