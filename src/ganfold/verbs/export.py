@@ -63,7 +63,7 @@ def export(options: Options) -> Exported:
     Raises:
         GanfoldError: this is no run, `out` exists, a package is missing, or the GAN cannot be exported exactly.
     """
-    from ganfold.export.content import content_of
+    from ganfold.exports.content import content_of
     from ganfold.files import write_bytes
     from ganfold.runs.run import loaded
 

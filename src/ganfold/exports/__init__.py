@@ -1,0 +1,1 @@
+"""A run's generator as files that need no ganfold."""
