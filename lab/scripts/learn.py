@@ -10,9 +10,9 @@ import argparse
 import torch
 
 from ganfold.interface.options import AT_LEAST_ONE
-from ganfold.learn import LESSONS
-from ganfold.learn.experiment import run
-from ganfold.learn.lessons import EXPERIMENTS
+from ganfold.lessons import LESSONS
+from ganfold.lessons.catalogue import EXPERIMENTS
+from ganfold.lessons.experiment import run
 from harness import ROOT, record
 
 FIGURES = ROOT / "docs" / "learn" / "pictures"

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 from ganfold.errors import GanfoldError, did_you_mean
 from ganfold.interface.options import Folder, Positional, PythonOnly, Range, verb
 from ganfold.interface.result import Result
-from ganfold.learn import LESSONS
+from ganfold.lessons import LESSONS
 
 if TYPE_CHECKING:
-    from ganfold.learn.experiment import Lesson
+    from ganfold.lessons.experiment import Lesson
 
 
 @dataclass(frozen=True, repr=False)
@@ -24,7 +24,7 @@ class Lessons(Result):
     def lines(self) -> list[str]:
         """Two lines for each."""
         told = [f"{name}\n    {question}" for name, question in self.lessons.items()]
-        return ["\n".join(told), "", "`ganfold learn NAME` runs one, in under two minutes on two idle cores."]
+        return ["\n".join(told), "", "`ganfold learn NAME` runs one, in seconds or a few minutes."]
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def learn(options: Options) -> Lesson | Lessons:
     if name not in LESSONS:
         known = ", ".join(LESSONS)
         raise GanfoldError(f"there is no experiment {name!r}{did_you_mean(name, LESSONS)} (known: {known})")
-    from ganfold.learn.experiment import run
-    from ganfold.learn.lessons import EXPERIMENTS
+    from ganfold.lessons.catalogue import EXPERIMENTS
+    from ganfold.lessons.experiment import run
 
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)  # refused before the work begins
