@@ -1,38 +1,54 @@
 """Images a second of a DCGAN step at 64 px, width 64, batch 128: ganfold's against the plain loop.
 
 The plain loop is that of the PyTorch examples and of most code after them, written anew here: eager, NCHW, D's weight
-gradients are computed in G's update too, Adam has its defaults, statistics are read with `.item()`. Each contestant has
-a process of its own, and gains nothing from another's settings. They take turns, a few steps each: each ratio compares
-neighbours in time. A float32 matrix product takes turns too, and tells how fast the machine is at that moment. A step
-needs at least 3 g + 8 d floating point operations an image (g, d: one forward pass of G, of D). The speed of the matrix
-product over that number is the limit.
+gradients are computed in G's update too, Adam has its defaults, statistics are read with `.item()`. Ours comes with
+three rules for the matrix products of `networks/strided.py`: the fixed rule of a run of 0.1.0, the measured forms of
+`ganfold train`, and no products at all. All take turns, a few steps each; see `turns.py`.
+
+A step needs at least 3 g + 8 d floating point operations an image (g, d: one forward pass of G, of D). The limit is the
+best rate that any kernel reaches here, over that number: products of several sizes, and the convolutions of these
+networks, each alone.
 
     python benchmarks/dcgan_step.py [--rounds 8] [--steps 2] [--resolution 64] [--width 64] [--batch 128]
+
+A row for each contestant is added to lab/results/dcgan-step.jsonl.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import math
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from plain_steps import IMAGES, adam, drawn
+from turns import Contestant, Step, answer, convolutions, fastest, products
 
-def plain(options: argparse.Namespace, data: Path) -> Callable[[], None]:
+sys.path.append(str(Path(__file__).resolve().parents[1] / "lab" / "scripts"))
+
+CONTESTANTS = {
+    "plain": "plain loop",
+    "fixed": "ganfold, fixed rule",
+    "measured": "ganfold, measured forms",
+    "none": "ganfold, no products",
+    "limit": "limit",
+}
+
+
+def plain(resolution: int, width: int, batch: int) -> Step:
     """One step of the plain loop on random images."""
-    halvings = int(math.log2(options.resolution)) - 3
-    widths = [options.width << k for k in range(halvings + 1)]
+    halvings = int(math.log2(resolution)) - 3
+    widths = [width << k for k in range(halvings + 1)]
     up: list[nn.Module] = [nn.ConvTranspose2d(100, widths[-1], 4, 1, 0, bias=False)]
     down: list[nn.Module] = [nn.Conv2d(3, widths[0], 4, 2, 1, bias=False), nn.LeakyReLU(0.2, True)]
     for wide, narrow in itertools.pairwise([*widths[::-1], 3]):
@@ -45,19 +61,17 @@ def plain(options: argparse.Namespace, data: Path) -> Callable[[], None]:
         if weight.ndim == 4:
             nn.init.normal_(weight, 0.0, 0.02)
     bce = nn.BCELoss()
-    adam_d = torch.optim.Adam(discriminator.parameters(), 2e-4, (0.5, 0.999))
-    adam_g = torch.optim.Adam(generator.parameters(), 2e-4, (0.5, 0.999))
-    images = torch.from_numpy(np.load(data)).permute(0, 3, 1, 2).contiguous()
-    ones, zeros = torch.ones(options.batch), torch.zeros(options.batch)
+    adam_d, adam_g, draw = adam(discriminator), adam(generator), drawn(batch, 3, resolution, resolution)
+    ones, zeros = torch.ones(batch), torch.zeros(batch)
 
     def step() -> None:
-        real = images[torch.randperm(len(images))[: options.batch]].float() / 127.5 - 1
+        real = draw()
         discriminator.zero_grad()
         out: Tensor = discriminator(real)
         loss_real = bce(out, ones)
         loss_real.backward()
         out.mean().item()
-        fake = generator(torch.randn(options.batch, 100, 1, 1))
+        fake = generator(torch.randn(batch, 100, 1, 1))
         out = discriminator(fake.detach())
         loss_fake = bce(out, zeros)
         loss_fake.backward()
@@ -75,8 +89,8 @@ def plain(options: argparse.Namespace, data: Path) -> Callable[[], None]:
     return step
 
 
-def ours(options: argparse.Namespace, data: Path) -> Callable[[], None]:
-    """One `Trainer.step`, just as `ganfold train` runs it."""
+def trainer(options: argparse.Namespace) -> Any:
+    """The trainer of `ganfold train`."""
     from ganfold import device
     from ganfold.data import load
     from ganfold.gans.dcgan import DCGAN, Config
@@ -85,44 +99,50 @@ def ours(options: argparse.Namespace, data: Path) -> Callable[[], None]:
     from ganfold.training.ranks import Ranks
     from ganfold.training.trainer import make_trainer
 
-    images = load(data, resolution=options.resolution, progress=False)
+    data, side = Path(tempfile.mkdtemp()) / "noise.npy", options.resolution
+    np.save(data, np.random.default_rng(0).integers(0, 256, (IMAGES, side, side, 3), np.uint8))
+    images = load(data, resolution=side, progress=False)
     record = RunRecord(
         gan="dcgan",
         config=dict(vars(Config(batch=options.batch, width=options.width))),
-        settings=Settings(resolution=options.resolution),
+        settings=Settings(resolution=side),
         data=DataRecord.of(images),
     )
-    return make_trainer(record, DCGAN, images, device.choose("cpu"), Ranks("cpu")).step
+    return make_trainer(record, DCGAN, images, device.choose("cpu"), Ranks("cpu"))
 
 
-def matrix(options: argparse.Namespace, data: Path) -> Callable[[], None]:
-    """A 2048 x 2048 x 2048 product: 17.2 GFLOP."""
-    a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
+class NoForms(dict[str, bool]):
+    """Says of every shape that the product is not faster."""
 
-    def step() -> None:
-        for _ in range(8):
-            torch.mm(a, b)
+    def __contains__(self, key: object) -> bool:
+        return True
 
-    return step
-
-
-CONTESTANTS = {"plain": plain, "ours": ours, "matrix": matrix}
+    def get(self, key: str, default: Any = None) -> Any:
+        return False
 
 
 def work(name: str, options: argparse.Namespace) -> None:
-    """A contestant: answers each line with the seconds that its steps took."""
-    step = CONTESTANTS[name](options, Path(options.data))
-    for _ in range(3):
-        step()
-    print("ready", flush=True)
-    for _ in sys.stdin:
-        begun = time.perf_counter()
-        for _ in range(options.steps):
+    """A contestant."""
+    from ganfold.networks.strided import Forms
+
+    forms = {"measured": Forms(note=lambda *_: None), "none": Forms(NoForms())}
+    with ExitStack() as stack:
+        if name in forms:
+            stack.enter_context(forms[name].used())
+        if name == "plain":
+            step = plain(options.resolution, options.width, options.batch)
+        elif name == "limit":
+            made = trainer(options)
+            kernel, flops, step = fastest([*convolutions(made.gan, made.step), *products()])
+            print(f"{flops} {kernel}", flush=True)
+        else:
+            step = trainer(options).step
+        for _ in range(3):
             step()
-        print(time.perf_counter() - begun, flush=True)
+        answer(step, 1 if name == "limit" else options.steps)
 
 
-def flops(resolution: int, width: int) -> float:
+def least(resolution: int, width: int) -> float:
     """The least floating point operations of a step for an image: 3 g + 8 d.
 
     G takes a forward pass and the gradients of its inputs and weights: 3 g. D's update takes the same for a real and a
@@ -151,52 +171,45 @@ def flops(resolution: int, width: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="DCGAN step against the plain loop")
-    for name, default in {"rounds": 8, "steps": 2, "resolution": 64, "width": 64, "batch": 128}.items():
-        parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--worker", choices=CONTESTANTS, help=argparse.SUPPRESS)
-    parser.add_argument("--data", help=argparse.SUPPRESS)
+    defaults = {"rounds": 8, "steps": 2, "resolution": 64, "width": 64, "batch": 128}
+    for option, default in (defaults | {"threads": torch.get_num_threads()}).items():
+        parser.add_argument(f"--{option}", type=int, default=default)
+    parser.add_argument("--worker", choices=list(CONTESTANTS), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     if options.worker:
         work(options.worker, options)
         return
-    data = Path(tempfile.mkdtemp()) / "noise.npy"
-    np.save(
-        data,
-        np.random.default_rng(0).integers(0, 256, (512, options.resolution, options.resolution, 3), np.uint8),
-    )
-    words = [sys.executable, *sys.argv, "--data", str(data)]
-    workers = {}
-    for name in CONTESTANTS:
-        workers[name] = subprocess.Popen(
-            [*words, "--worker", name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        while workers[name].stdout.readline() != "ready\n":  # type: ignore[union-attr]
-            pass
-    seconds: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
+    from ganfold import device
+    from harness import record
+
+    shared = [f"--{name}={getattr(options, name)}" for name in defaults]
+    workers = {name: Contestant([__file__, *shared, "--worker", name], options.threads) for name in CONTESTANTS}
+    walls: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
     for _ in range(options.rounds):
         for name, worker in workers.items():
-            worker.stdin.write("go\n")  # type: ignore[union-attr]
-            worker.stdin.flush()  # type: ignore[union-attr]
-            seconds[name].append(float(worker.stdout.readline()))  # type: ignore[union-attr]
+            walls[name].append(worker.turn().wall)
     for worker in workers.values():
-        worker.stdin.close()  # type: ignore[union-attr]
-    speed = {n: [options.steps * options.batch / s for s in seconds[n]] for n in ("plain", "ours")}
-    ratio = [b / a for a, b in zip(speed["plain"], speed["ours"], strict=True)]
-    gflops = [options.steps * 8 * 2 * 2048**3 / s / 1e9 for s in seconds["matrix"]]
-    least = flops(options.resolution, options.width) / 1e9
-    limit = [g / least for g in gflops]
-    share = [a / b for a, b in zip(speed["ours"], limit, strict=True)]
-    rows = {
-        "plain loop, images/s": speed["plain"],
-        "ganfold, images/s": speed["ours"],
-        "ratio": ratio,
-        "matrix product, GFLOP/s": gflops,
-        f"limit at {least:.2f} GFLOP an image, images/s": limit,
-        "ganfold's share of the limit": share,
-    }
-    for name, values in rows.items():
-        print(f"{name:48s} median {statistics.median(values):7.2f}   {min(values):7.2f} to {max(values):7.2f}")
-    print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads(), **vars(options), "data": None}))
+        worker.close()
+    flops, kernel = workers["limit"].told[-1].split(maxsplit=1)
+    needed = least(options.resolution, options.width)
+    speed = {name: [options.steps * options.batch / wall for wall in taken] for name, taken in walls.items()}
+    speed["limit"] = [float(flops) / wall / needed for wall in walls["limit"]]
+    protocol: dict[str, Any] = {name: getattr(options, name) for name in ("resolution", "width", "batch", "threads")}
+    protocol["cpu"] = device.describe(torch.device("cpu"))["cpu"]
+    for name, title in CONTESTANTS.items():
+        ratios, shares = ([a / b for a, b in zip(speed[name], speed[other])] for other in ("plain", "limit"))  # noqa: B905
+        metrics = {
+            "images/s": statistics.median(speed[name]),
+            "range": f"{min(speed[name]):.1f} to {max(speed[name]):.1f}",
+            "of plain": statistics.median(ratios),
+            "of the limit": statistics.median(shares),
+        }
+        if name == "limit":
+            metrics |= {"GFLOP/s": metrics["images/s"] * needed / 1e9, "kernel": kernel}
+        record("dcgan-step", metrics, seed=0, what=title, **protocol)
+        print(f"{title:24s}", {k: round(v, 3) if isinstance(v, float) else v for k, v in metrics.items()})
+    print(f"{needed / 1e9:.2f} GFLOP an image, {protocol['cpu']}, {options.threads} threads")
 
 
 if __name__ == "__main__":
