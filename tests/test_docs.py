@@ -36,7 +36,8 @@ FENCE = re.compile(
 INDENTED = re.compile(r"(?:^\n|\A)(?P<body>(?:(?: {4}|\t).*\n)(?:(?: {4}.*)?\n)*)", re.M)
 RUNS = "<!-- runs -->\n"  # before a block of Python that a test runs
 GAN_HEADINGS = ("The losses", "Use it", "Options", "What to expect", "Fidelity", "Lab")  # beginnings, in order
-FOREIGN = {"--nproc-per-node", "--nnodes", "--node-rank", "--rdzv-backend", "--rdzv-endpoint"}  # flags of torchrun
+# flags of torchrun, then of other programs
+FOREIGN = {"--nproc-per-node", "--nnodes", "--node-rank", "--rdzv-backend", "--rdzv-endpoint", "--max-restarts"}
 FOREIGN |= {"--check", "--draft", "--index-url", "--no-deps", "--find-links", "--no-index", "--user", "--strict"}
 
 pages = pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
@@ -165,7 +166,7 @@ def test_a_wrong_command_would_be_seen() -> None:
     assert list(commands(text)) == [(2, ["sample", "runs/a", "--count", "3", "--out", "a.png"]), (7, ["gans"])]
     right = ["train", "dcgan", "--data", "photos/", "--kimg", "5"]
     assert not refused(right)
-    for wrong in ([*right, "--kimgs", "3"], [*right, "--batch", "1"], right[:2], ["trian"], ["sample", "runs/a"]):
+    for wrong in ([*right, "--kimgs", "3"], [*right, "--batch", "0"], right[:2], ["trian"], ["sample", "runs/a"]):
         assert refused(wrong), wrong
 
 

@@ -12,8 +12,8 @@ from structure import circles, functions, imported, modules, room
 SOURCE = Path(__file__).parents[1] / "src" / "ganfold"
 LAYERS = {  # a room imports only rooms of lower layers
     "errors": 0, "interface": 1, "files": 1, "device": 1, "data.sources": 2, "images": 3, "networks": 4, "data": 4,
-    "gans": 5, "runs": 6, "metrics": 7, "training": 8, "tasks": 8, "studies": 9, "pages": 10, "verbs": 11,
-    "": 12, "cli": 13, "__main__": 14,
+    "gans": 5, "latent": 6, "runs": 7, "metrics": 8, "training": 9, "tasks": 9, "studies": 10, "pages": 11,
+    "lessons": 11, "exports": 11, "verbs": 12, "": 13, "cli": 14, "__main__": 15,
 }  # fmt: skip
 BY_STRING = {"__init__.py", "gans/__init__.py", "gans/registry.py"}  # the only files that import by a string
 
@@ -40,9 +40,9 @@ def test_every_room_has_a_layer_and_the_rooms_are_few() -> None:
     known = modules(SOURCE)
     rooms = {room(name, known).removeprefix("ganfold").removeprefix(".") for name in known}
     assert rooms == LAYERS.keys()
-    assert len(rooms) <= 20
+    assert len(rooms) <= 22
     pairs = {(here, there) for here, there, _ in arrows()}
-    assert len(pairs) < 100
+    assert len(pairs) < 120
     assert circles(pairs) == []
 
 

@@ -7,8 +7,14 @@ import sys
 
 import pytest
 
-VERBS = ("check", "plan", "train", "sample", "evaluate", "copies", "probe", "report", "upscale", "inpaint", "translate")
-HELP = [f"import ganfold.cli as c; c.main([{verb!r}, '--help'])" for verb in (*VERBS, "augment", "study", "gans")]
+VERBS = (
+    "check", "plan", "train", "sample", "explore", "evaluate", "copies", "probe", "report", "upscale", "inpaint",
+    "translate",
+)  # fmt: skip
+HELP = [
+    f"import ganfold.cli as c; c.main([{verb!r}, '--help'])"
+    for verb in (*VERBS, "augment", "study", "learn", "gans", "cache")
+]
 HEAVY = ("torch", "matplotlib", "datasets", "tensorboardX", "safetensors", "scipy", "sklearn", "skimage", "cv2")
 
 
@@ -30,3 +36,13 @@ def test_every_public_name_is_there_even_beside_a_module_of_its_name() -> None:
         "assert all(callable(getattr(ganfold, n)) for n in ganfold.__all__ if n != '__version__'), ganfold.__all__"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_gan_that_is_not_trained_needs_no_compiler() -> None:
+    code = (
+        "import sys\nfrom ganfold.gans import find\nfrom ganfold.gans.contract import Shape\n"
+        "for gan in (find('dcgan'), find('wgan')):\n    gan(gan.config_class(width=4), Shape(3, 16))\n"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"

@@ -39,10 +39,9 @@ def test_the_version_is_the_same_everywhere() -> None:
 
 
 def test_the_licence_names_all_that_the_wheel_carries() -> None:
-    named = {
-        f"CC-{kind}" for kind in re.findall(r"under CC (BY(?:-\w+)* [\d.]+)", text("NOTICE").replace("\n    ", " "))
-    }
-    assert {name.replace(" ", "-") for name in named} == {"CC-BY-4.0", "CC-BY-SA-3.0"}
+    notice = text("NOTICE").replace("\n    ", " ")
+    named = {kind.replace("CC BY", "CC-BY") for kind in re.findall(r"under (CC(?:0| BY(?:-\w+)*) [\d.]+)", notice)}
+    assert {name.replace(" ", "-") for name in named} == {"CC-BY-4.0", "CC-BY-SA-3.0", "CC0-1.0"}
     assert PROJECT["license"].split(" AND ") == ["MIT", *sorted(name.replace(" ", "-") for name in named)]
 
 

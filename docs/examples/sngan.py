@@ -36,7 +36,7 @@ class SNGAN(GAN):
         super().__init__(config, shape)
         self.loss = LOSSES["hinge"]
         self.G = Generator(config.z_dim, config.width, shape.channels, shape.resolution)
-        self.D = Discriminator(config.width, shape.channels, shape.resolution, norm=False)
+        self.D = Discriminator(config.width, shape.channels, shape.resolution, norm=None)
         self.apply(initialise)
         for layer in self.D.modules():  # after `initialise`, which would not reach a normalised weight
             if isinstance(layer, nn.Conv2d):

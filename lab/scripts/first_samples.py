@@ -1,6 +1,6 @@
 """Do the first samples of a GAN, before any update, lie at the ends of the range, where tanh has no slope?
 
-python lab/scripts/first_samples.py [--seeds 0 1 2]
+python lab/scripts/first_samples.py [--seeds 0 1 2] [--gans wgan-gp]
 
 A pixel beyond 0.99 in [-1, 1] counts as saturated. One row for each GAN, kind of image and seed.
 """
@@ -21,7 +21,7 @@ GANS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("gan", {}),
     ("dcgan", {}),
     ("wgan", {}),
-    ("wgan-gp", {}),
+    ("wgan-gp", {"networks": "conv"}),
     ("wgan-gp", {"networks": "mlp"}),
     ("rsgan", {}),
     ("r3gan", {}),
@@ -43,10 +43,11 @@ def saturated(name: str, options: dict[str, Any], shape: Shape, seed: int) -> fl
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    seeds: list[int] = parser.parse_args().seeds
+    parser.add_argument("--gans", nargs="+", default=[name for name, _ in GANS])
+    requested = parser.parse_args()
     for name, options in GANS:
         for images, shape in IMAGES.items():
-            for seed in seeds:
+            for seed in requested.seeds if name in requested.gans else ():
                 share = saturated(name, options, shape, seed)
                 networks = options.get("networks", "the default")
                 print(f"{name}, {networks} networks, {images}, seed {seed}: {share:.4f}")

@@ -17,6 +17,7 @@ import ganfold
 from ganfold.gans import gawwn
 from ganfold.gans.contract import Batch, Shape, Terms, adam_pair
 from ganfold.networks.dcgan import initialise
+from ganfold.networks.placing import crop
 from harness import record
 
 COUNT = 64
@@ -32,14 +33,15 @@ class JointD(gawwn.Discriminator):
     def __init__(self, config: gawwn.Config, shape: Shape) -> None:
         super().__init__(config, shape)
         for pathway in (self.everywhere, self.local):
-            channels = pathway[-1].in_channels
-            pathway[-1] = nn.Sequential(nn.Conv2d(channels, 2 * config.width, 4), nn.Flatten())
+            last = pathway[-1]
+            assert isinstance(last, nn.Conv2d)
+            pathway[-1] = nn.Sequential(nn.Conv2d(last.in_channels, 2 * config.width, 4), nn.Flatten())
         layers = (nn.Linear(4 * config.width, config.width), nn.LeakyReLU(0.2), nn.Linear(config.width, 1))
         self.head = nn.Sequential(nn.LeakyReLU(0.2), *layers, nn.Flatten(0))
 
     def forward(self, x: Tensor, place: Tensor, *texts: Tensor) -> list[Tensor]:
         (box, maps), x = self.place(place), self.trunk(x)
-        seen = self.seen(gawwn.crop(torch.cat([x, maps], 1), box, self.place.side))
+        seen = self.seen(crop(torch.cat([x, maps], 1), box, self.place.side))
         everywhere = self.everywhere(x)
         said = [self.local(seen + self.said(self.text(text))[:, :, None, None]) for text in texts]
         return [self.head(torch.cat([everywhere, local], 1)) for local in said]
@@ -91,7 +93,7 @@ def deviations(run: ganfold.Run) -> dict[str, float]:
     over_z = [run.sample(COUNT, 0, text=text, box=BOX).astype(float).std(0).mean() for text in CAPTIONS]
     texts = [f"short {hair} hair, {skin}" for hair in HAIR for skin in SKIN]
     over_texts = torch.stack([torch.tensor(run.sample(1, 0, text=text, box=BOX)[0]).float() for text in texts])
-    return {"over latents": sum(over_z) / len(over_z), "over captions": over_texts.std(0).mean().item()}
+    return {"over latents": float(sum(over_z) / len(over_z)), "over captions": over_texts.std(0).mean().item()}
 
 
 def main() -> None:

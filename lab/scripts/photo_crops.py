@@ -106,7 +106,8 @@ class Photographs:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kimg", type=float, default=12.0, help="the first half of it is pretraining")
+    parser.add_argument("--pretrain-kimg", type=float, default=20.0, help="of SRResNet")
+    parser.add_argument("--kimg", type=float, default=30.0, help="of both; no more than that of SRResNet: no SRGAN")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--learn-from", nargs="+", default=["off", "native", "photos"])
     parser.add_argument("--picture", type=Path, help="where to draw the first seed's results")
@@ -120,15 +121,17 @@ def main() -> None:
             if path.name not in names:
                 (train / path.name).write_bytes(path.read_bytes())
         for seed in requested.seeds:
-            protocol = {"data": "photos.zip", "kimg": requested.kimg, "resolution": RESOLUTION, **SIZE}
+            protocol = {"data": "photos.zip", "pretrain_kimg": requested.pretrain_kimg, "kimg": requested.kimg}
+            protocol |= {"resolution": RESOLUTION, **SIZE}
             photographs = Photographs(whole, names, seed, protocol)
             for arm in requested.learn_from:
                 crops = "native" if arm == "photos" else arm
-                options: dict[str, Any] = SIZE | {"pretrain_kimg": requested.kimg / 2, "resolution": RESOLUTION}
+                options = SIZE | {"pretrain_kimg": requested.pretrain_kimg, "resolution": RESOLUTION}
                 options |= {"crops": crops, "seed": seed, "evaluate_every": 0.0, "clock": time.process_time}
                 if arm != "photos":
                     options |= {"held_out": 0.0}  # the held-out photographs are not in this folder
-                for method, kimg in (("SRResNet", requested.kimg / 2), ("SRGAN", requested.kimg)):
+                parts = [("SRResNet", requested.pretrain_kimg), ("SRGAN", requested.kimg)]
+                for method, kimg in parts[: 1 + (requested.kimg > requested.pretrain_kimg)]:
                     source = "photos" if arm == "photos" else train
                     run = ganfold.train(
                         "srgan", source, Path(place) / f"{arm}-{seed}", kimg=kimg, progress=False, **options

@@ -51,7 +51,7 @@ class Rounds(dcgan.DCGAN):
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(config, shape)
         if config.networks == "mlp":
-            self.G = mlp.Generator(config.z_dim, shape.channels, shape.resolution)  # type: ignore[assignment]
+            self.G = mlp.Generator(config.z_dim, shape.channels, shape.resolution)
             self.D = mlp.Discriminator(shape.channels, shape.resolution)  # type: ignore[assignment]
             self.optimizers = adam_pair(self, config)
         self.phases = [

@@ -66,8 +66,8 @@ class Variant(GAN):
         if config.critic == "residual":
             self.D: nn.Module = residual.Discriminator(pyramid(config.width_d, resolution), 1, channels, 0)
         else:
-            norm = config.critic != "no norm"
-            self.D = dcgan.Discriminator(config.width_d, channels, resolution, norm=norm, twice=not norm)
+            norm = nn.BatchNorm2d if config.critic != "no norm" else None
+            self.D = dcgan.Discriminator(config.width_d, channels, resolution, norm=norm, twice=norm is None)
             self.D.apply(dcgan.initialise)
         if config.critic == "no norm":
             for layer in self.D.modules():

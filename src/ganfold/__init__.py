@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from ganfold.verbs.copies import copies
     from ganfold.verbs.env import env as environment
     from ganfold.verbs.evaluate import evaluate
+    from ganfold.verbs.explore import explore
+    from ganfold.verbs.export import export
     from ganfold.verbs.gans import gans as list_gans
     from ganfold.verbs.inpaint import inpaint
     from ganfold.verbs.learn import learn
     from ganfold.verbs.plan import plan
     from ganfold.verbs.probe import probe
+    from ganfold.verbs.push import push
     from ganfold.verbs.report import report
     from ganfold.verbs.sample import sample
     from ganfold.verbs.study import study
@@ -46,12 +49,15 @@ __all__ = [
     "copies",
     "environment",
     "evaluate",
+    "explore",
+    "export",
     "inpaint",
     "learn",
     "list_gans",
     "load",
     "plan",
     "probe",
+    "push",
     "report",
     "sample",
     "study",

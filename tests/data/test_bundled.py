@@ -26,6 +26,12 @@ def test_avatars(load: Load, tmp_path: Path) -> None:
     assert Image.open(tmp_path / "sheet.png").height == 4 * 66 + 2
 
 
+def test_the_wheel_stays_small() -> None:
+    files = [data.sources.source.bundled_file(name) for name in data.BUNDLED.values() if name]
+    assert {file.name for file in files[0].parent.iterdir()} == {file.name for file in files}
+    assert sum(file.stat().st_size for file in files) < 18e6  # a wheel of 20 MB at most
+
+
 def test_digits(load: Load) -> None:
     images = load("digits")
     assert images.images.shape == (5000, 1, 28, 28)

@@ -8,7 +8,6 @@ import http.server
 import io
 import json
 import os
-import subprocess
 import sys
 import tarfile
 import threading
@@ -20,11 +19,13 @@ from typing import Any
 import fsspec
 import numpy as np
 import pytest
+from fsspec.registry import _registry
 
 import ganfold
 from ganfold import data
-from ganfold.data import remote
+from ganfold.data import pruning, remote, work
 from ganfold.errors import GanfoldError
+from ganfold.training.request import default_out
 from image_files import Load, MakeImage
 
 
@@ -111,21 +112,21 @@ def test_shards_in_a_bucket_are_read_by_a_pattern_or_by_their_folder(
     assert_same(load("s3://bucket/shards"), local)
 
 
-def test_a_run_keeps_the_address_and_no_credentials(s3: Any, squares: Path, tmp_path: Path) -> None:
+def test_a_run_keeps_the_address_and_no_credentials(
+    s3: Any, squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GANFOLD_CACHE", str(tmp_path / "cache"))
     s3.put(str(squares), "bucket/squares.npz")
     address, out = "s3://bucket/squares.npz", tmp_path / "run"
-    command = [
-        sys.executable, "-m", "ganfold", "train", "dcgan", "--data", address, "--out", str(out), "--batch", "8",
-        "--width", "4", "--z-dim", "6", "--resolution", "16", "--report-kimg", "0.02", "--kimg",
-    ]  # fmt: skip
-    for kimg in ("0.02", "0.04"):
-        subprocess.run([*command, kimg], check=True, capture_output=True)
+    for kimg in (0.02, 0.04):
+        ganfold.train(
+            "dcgan", data=address, out=out, batch=8, width=4, z_dim=6, resolution=16, kimg=kimg, progress=False
+        )
     record = json.loads((out / "config.json").read_text())
     assert record["data"]["source"] == address
     local = data.load(squares, resolution=16)
     assert record["data"]["fingerprint"] == local.fingerprint
-    written = [path for folder in (out, Path(os.environ["GANFOLD_CACHE"])) for path in folder.rglob("*")]
-    content = b"".join(path.read_bytes() for path in written if path.is_file())
+    content = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert b"the-secret-key" not in content
     assert b"the-name" not in content
 
@@ -150,7 +151,7 @@ def test_a_folder_of_images_and_its_metadata(memory: Any, photos: Path, tmp_path
     rows = [json.dumps({"file_name": f"{number:02}.png", "text": f"photo {number}"}) for number in range(12)]
     (photos / "metadata.jsonl").write_text("\n".join(rows))
     memory.put(str(photos), "/bucket/photos", recursive=True)
-    memory.pipe("/bucket/photos/../../escaped.png", b"x")  # the name of an object may be anything
+    memory.pipe("/bucket/photos/../../../../escaped.png", b"x")  # the name of an object may be anything
     found = load("memory://bucket/photos")
     assert_same(found, load(photos))
     assert found.attributes is not None
@@ -172,7 +173,15 @@ def test_a_copy_is_listed_pruned_and_made_again(
     memory: Any, archive: Path, cache: Path, load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     memory.put(str(archive), "/bucket/photos.zip")
-    load("memory://bucket/photos.zip")
+    process_all = work.process_all
+
+    def pruned_meanwhile(*arguments: Any) -> Iterator[work.Outcome]:
+        assert pruning.prune(cache, 0) == []  # as another process would
+        return process_all(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(work, "process_all", pruned_meanwhile)
+        load("memory://bucket/photos.zip")
     gc.collect()
     listed = [(entry.kind, entry.sources, entry.in_use) for entry in ganfold.cache(cache=cache).entries]
     assert ("download", ("memory://bucket/photos.zip",), False) in listed
@@ -240,7 +249,7 @@ def test_an_address_that_cannot_be_read_is_one_sentence(address: str, sentence: 
 
 def test_without_a_backend_the_extra_is_named(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    fsspec.registry._registry.pop("s3", None)
+    monkeypatch.delitem(_registry, "s3", raising=False)
     with pytest.raises(
         GanfoldError, match=r"fsspec and s3fs, which are not installed: pip install 'ganfold\[remote\]'"
     ):
@@ -251,6 +260,11 @@ def test_the_state_of_an_object_tells_two_contents_apart() -> None:
     states = [remote._state(info) for info in ({"ETag": "a"}, {"ETag": "b"}, {"Last-Modified": "x"}, {}, {"size": 4})]
     assert len(set(states)) == 4
     assert states[3] == states[4]  # the size is compared by itself
+
+
+def test_a_run_without_a_name_is_called_like_the_folder_of_a_pattern() -> None:
+    assert default_out("dcgan", "s3://bucket/shards/*.tar") == Path("runs/dcgan-shards")
+    assert default_out(None, "s3://bucket/photos.zip") == Path("runs/photos")
 
 
 def test_addresses_and_paths_are_told_apart(tmp_path: Path, load: Load) -> None:

@@ -61,6 +61,11 @@ class OutOfRange(DCGAN):
         return self.G(z) + 1.5
 
 
+class BeginsSaturated(DCGAN):
+    def sample(self, z: Tensor, condition: Condition = NOTHING) -> Tensor:
+        return (40 * self.G(z)).tanh()
+
+
 class WrongSize(DCGAN):
     def sample(self, z: Tensor, condition: Condition = NOTHING) -> Tensor:
         return self.G(z)[:, :, ::2]
@@ -189,6 +194,7 @@ class NamesAGenerator(DCGAN):
 
 FAULTS = [
     (OutOfRange, "images have the requested shape and range", r"reaches .*, and images are in \[-1, 1\]"),
+    (BeginsSaturated, "first samples are not saturated", r"\d\d% of the pixels of the first samples lie beyond 0.99"),
     (WrongSize, "images have the requested shape and range", r"gave \(5, 1, 8, 16\) for \(5, 1, 16, 16\)"),
     (MovesNothing, "a phase moves exactly what its optimizer owns", "does not require grad"),
     (OwnsTooMuch, "a phase moves exactly what its optimizer owns", "`generator` does not move spare.bias and 1 more"),

@@ -19,6 +19,14 @@ def test_a_column_does_not_depend_on_how_many_there_are() -> None:
     assert torch.equal(long[:, :3], short)
 
 
+def test_a_tensor_gives_the_same_bits_as_its_integer_and_may_change_in_place() -> None:
+    key, rows = torch.zeros((), dtype=torch.int64), torch.arange(5)
+    for number in (0, 1, 2**63 - 1, 2**63, 2**64 - 1, noise.key_of(7, "z")):
+        key.fill_(number if number < 2**63 else number - 2**64)
+        assert torch.equal(noise.normal(key, rows, 3), noise.normal(number, rows, 3))
+        assert torch.equal(noise.uniform(key, rows, 3), noise.uniform(number, rows, 3))
+
+
 @pytest.mark.parametrize("words", [(8, "z"), (7, "x"), (7, "z", 0), ("7z",)])
 def test_other_words_give_other_numbers(words: tuple[int | str, ...]) -> None:
     assert noise.key_of(*words) != noise.key_of(7, "z")

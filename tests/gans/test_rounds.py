@@ -28,7 +28,7 @@ class Rounds(DCGAN):
 
     def __init__(self, config: Config, shape: Shape, rounds: tuple[int, int] = (2, 1)) -> None:
         super().__init__(config, shape)
-        self.G = torch.nn.Sequential(  # type: ignore[assignment]
+        self.G = torch.nn.Sequential(
             *(torch.nn.Linear(6, 32), torch.nn.LeakyReLU(0.2), torch.nn.Linear(32, 3 * 16 * 16)),
             *(torch.nn.Tanh(), torch.nn.Unflatten(1, (3, 16, 16))),
         )  # without BatchNorm images do not depend on each other

@@ -143,7 +143,7 @@ def test_inception_is_asked_for_its_features(
     images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = script(tmp_path / "inception.pt", LikeInception())
-    with pytest.raises(GanfoldError, match="is not the file that published figures use .*--weights"):
+    with pytest.raises(GanfoldError, match="is not the file that published metrics use .*--weights"):
         extractor("inception", path)
     monkeypatch.setattr(features, "INCEPTION_SHA256", sha256(path))
     torch.testing.assert_close(extractor("inception", path)(images), torch.from_numpy(images).float().amax((2, 3)))

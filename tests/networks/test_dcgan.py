@@ -32,7 +32,7 @@ def test_other_sizes_are_refused(resolution: int) -> None:
 def test_norm_and_second_derivatives_are_chosen_apart(norm: bool, twice: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strided, "WIDE", 0)  # as in a wide network: layers are matrix products unless `twice`
     torch.manual_seed(0)
-    D = Discriminator(4, 3, 16, norm=norm, twice=twice).double()
+    D = Discriminator(4, 3, 16, norm=nn.BatchNorm2d if norm else None, twice=twice).double()
     layers = list(D.modules())
     assert any(isinstance(layer, nn.BatchNorm2d) for layer in layers) == norm
     assert all(layer.twice == twice for layer in layers if isinstance(layer, Halve))

@@ -82,8 +82,8 @@ def test_a_name_that_sample_does_not_have_is_one_sentence(run: Run) -> None:
     sample: Callable[..., Any] = run.sample
     with pytest.raises(GanfoldError, match="sample has no option 'lable'; did you mean 'label'"):
         sample(1, lable="red")
-    with pytest.raises(GanfoldError, match="sample has no option 'truncation'"):
-        sample(1, truncation=0.7)
+    with pytest.raises(GanfoldError, match="sample has no option 'psi'"):
+        sample(1, psi=0.7)
     with pytest.raises(GanfoldError, match="count and start must be whole numbers, not 2.5"):
         sample(2.5)
 

@@ -63,7 +63,7 @@ def test_the_level_of_the_class_folders_can_be_chosen(tmp_path: Path) -> None:
 
 def test_the_parameters_are_those_of_the_command(squares: Path) -> None:
     names = ["data", "resolution", "channels", "fit", "held_out", "classes_from"]
-    names += ["cache", "progress", "contact_sheet", "out"]
+    names += ["cache", "progress", "contact_sheet", "unpack", "out"]
     assert list(inspect.signature(check).parameters) == names
     with pytest.raises(ganfold.GanfoldError, match="check has no option 'resolutoin'; did you mean 'resolution'"):
         check(squares, resolutoin=16)  # type: ignore[call-arg]

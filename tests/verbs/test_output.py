@@ -39,7 +39,7 @@ WORDS: dict[str, list[str]] = {
     "translate": ["translate", "grey", "\u732b.png", "--out", "t\u732b.png", "--force"],
     "augment": ["augment", "few", "--out", "plus"],  # refused, with the names of classes
     "study": ["study", "few", "--out", "study", "--small", "\u732b", "--few", "2"],
-    "learn": ["learn", "up-and-down", "--budget", "0.001", "--out", "l\u732b"],
+    "learn": ["learn", "the-game", "--budget", "0.001", "--out", "l\u732b"],
     "gans": ["gans"],
     "env": ["env"],
 }

@@ -11,14 +11,14 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ganfold.data.cache import building, clear, held, lock
-from ganfold.data.sources.findings import counted, shown
+from ganfold.data.sources.findings import shown
 from ganfold.errors import GanfoldError, printable
 from ganfold.files import sweep
 
@@ -227,9 +227,3 @@ def _size(path: Path) -> int:
             return path.stat().st_size
         return 0
     return sum(_size(Path(folder, name)) for folder, _, names in os.walk(path) for name in names)
-
-
-def summed(found: Iterable[Entry]) -> str:
-    """How many entries, and their size."""
-    listed = list(found)
-    return f"{counted(len(listed), 'set')}, {shown_size(sum(entry.size for entry in listed))}"

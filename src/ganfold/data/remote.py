@@ -28,7 +28,7 @@ from ganfold.data.sources.lookup import find_source
 from ganfold.data.sources.source import Listing, Source, key_of
 from ganfold.errors import GanfoldError, printable
 
-ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://.+", re.DOTALL)
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]*://.+", re.DOTALL)
 BACKENDS = {  # scheme -> the package that fsspec reads it with
     "s3": "s3fs", "s3a": "s3fs", "http": "aiohttp", "https": "aiohttp", "memory": "fsspec",
     "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "abfss": "adlfs", "hf": "huggingface_hub",

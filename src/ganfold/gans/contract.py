@@ -145,6 +145,7 @@ class GAN(nn.Module):
     temper: float = 1.0  # classes are drawn by their share to this power; see `Batches`
     crops_natively: bool = False  # whether it learns from random crops of larger images, unless `crops` says otherwise
     mixes_images: bool = False  # whether a loss depends on which images share a batch, beyond BatchNorm
+    code_values: tuple[int, ...] = ()  # how many values each code in z has; 0: any number from -1 to 1
 
     # For tasks that take a user's image.
     scale: int = 1  # how many times larger the result is than the user's image
@@ -209,6 +210,10 @@ class GAN(nn.Module):
         """Whether it has an `augment`."""
         return type(self).augment is not GAN.augment
 
+    def with_code(self, z: Tensor, code: int, value: float) -> Tensor:
+        """Latents (B, *latent) with one of `code_values` set to a value."""
+        raise NotImplementedError
+
     def translate(self, x: Tensor, z: Tensor, reverse: bool = False) -> Tensor:
         """Translation: images from inputs; `reverse`: inputs from images, if `two_way`."""
         return self.sample(z, {"input": x})
@@ -227,6 +232,21 @@ def cosine(images: int, kimg: float, end: float) -> float:
 def second_half(images: int, kimg: float) -> float:
     """Stays 1 for the first half of this many thousand images, falls in a line to 0.01, and then stays."""
     return min(1.0, max(0.01, 2 - 2 * images / (1000 * kimg)))
+
+
+def _spare_the_compiler() -> None:
+    """Keep PyTorch from importing its compiler, which takes a second, where a run is opened and not trained.
+
+    A GAN makes its optimizers then, and PyTorch would only mark these methods as not to be compiled. If another version
+    of PyTorch does otherwise, this does nothing.
+    """
+    for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
+        method = getattr(getattr(Optimizer, name), "__wrapped__", None)
+        if method is not None:
+            vars(method).setdefault("__dynamo_disable", method)
+
+
+_spare_the_compiler()
 
 
 def adam(weights: Iterable[nn.Parameter], lr: float, betas: tuple[float, float]) -> Adam:

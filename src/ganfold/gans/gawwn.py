@@ -4,7 +4,6 @@ layers of `dcgan`: an image of what a text says, in a box or at keypoints."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import torch
@@ -14,7 +13,7 @@ from ganfold.errors import GanfoldError
 from ganfold.gans.contract import GAN, NOTHING, Batch, Condition, DataKind, Phase, Shape, Terms, adam_pair, cosine
 from ganfold.gans.losses import LOSSES
 from ganfold.interface.options import Betas, Count, NotNegative, Range
-from ganfold.networks.dcgan import initialise
+from ganfold.networks.dcgan import down, initialise, up
 from ganfold.networks.placing import Place, Words, crop, paste
 from ganfold.networks.strided import Double, FromLatent, Halve, ToLogit, pyramid
 
@@ -26,6 +25,7 @@ class Config:
     z_dim: Count = 64  # dimensions of the latent z, normal (the paper: 100)
     text_dim: Count = 64  # dimensions of a text, learnt with G and D (the paper: 1024, of a pretrained network)
     width: Count = 32  # channels of the layer next to the image; doubles with each halving
+    variety: NotNegative = 0.0  # weight of a term, not in the paper: images differ as their z do (Mao 2019) [try 0.1]
     lr: NotNegative = 1e-3  # Adam's learning rate (the paper: 2e-4, halved now and then) ...
     lr_end: NotNegative = 1e-4  # ... and where its cosine ends
     decay_kimg: NotNegative = 400.0  # length of that cosine; best is the whole training
@@ -80,22 +80,6 @@ class Discriminator(nn.Module):
         return [everywhere + self.local(seen + self.said(self.text(text))[:, :, None, None]) for text in texts]
 
 
-def up(widths: list[int]) -> list[nn.Module]:
-    """BatchNorm and ReLU of the first map, and of each map that follows, twice as large."""
-    layers: list[nn.Module] = [nn.BatchNorm2d(widths[0]), nn.ReLU(True)]
-    for before, after in pairwise(widths):
-        layers += [Double(before, after), nn.BatchNorm2d(after), nn.ReLU(True)]
-    return layers
-
-
-def down(widths: list[int], norm: bool = True) -> list[nn.Module]:
-    """Maps that are each half as large, with BatchNorm and LeakyReLU."""
-    layers: list[nn.Module] = []
-    for before, after in pairwise(widths):
-        layers += [Halve(before, after), *([nn.BatchNorm2d(after)] if norm else []), nn.LeakyReLU(0.2, True)]
-    return layers
-
-
 class GAWWN(GAN):
     config_class = Config
     task = "captions"
@@ -128,7 +112,8 @@ class GAWWN(GAN):
         return {name: batch[name] for name in ("text", self.config.where)}
 
     def fake(self, batch: Batch) -> Terms:
-        return {"fake": self.sample(batch.normal(*self.latent), self.condition(batch))}
+        z = batch.normal(*self.latent)
+        return {"fake": self.sample(z, self.condition(batch)), "z": z}
 
     def discriminator(self, batch: Batch) -> Terms:  # Reed 2016, arXiv:1605.05396, algorithm 1
         text = batch["text"]  # a real image with the text of another image is half of the fakes
@@ -140,7 +125,12 @@ class GAWWN(GAN):
         return {"real": self.loss.real(real).mean(), **fakes}
 
     def generator(self, batch: Batch) -> Terms:
-        return {"fake": self.loss.generator(self.logits(batch, batch["fake"])).mean()}
+        terms = {"fake": self.loss.generator(self.logits(batch, batch["fake"])).mean()}
+        if self.config.variety:  # Mao 2019, "Mode seeking GANs", arXiv:1903.05628, eq. 2
+            z = batch.normal(*self.latent)
+            change = (self.sample(z, self.condition(batch)) - batch["fake"]).abs().mean()
+            terms["variety"] = self.config.variety * (z - batch["z"]).abs().mean() / (change + 1e-5)
+        return terms
 
     def logits(self, batch: Batch, images: Tensor) -> Tensor:
         """D's logits (B,). This is no `judge`, since D needs text and place."""

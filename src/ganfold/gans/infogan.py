@@ -77,6 +77,7 @@ class InfoGAN(GAN):
         self.Q = Recogniser(self.D.features, codes)  # it shares D's trunk (sec. 6)
         self.apply(dcgan.initialise)
         self.latent = (config.z_dim + codes,)
+        self.code_values = (config.categories, *[0] * config.continuous)
         # Q learns with D, as in the authors' code: a trunk that knows real images reads codes better.
         self.optimizers = {
             "D": adam([*self.D.parameters(), *self.Q.parameters()], config.lr, config.betas),
@@ -89,6 +90,18 @@ class InfoGAN(GAN):
         first = self.config.z_dim
         category = z[:, first : first + self.config.categories].argmax(1)
         return category, self.uniform(z[:, first + self.config.categories :])
+
+    def with_code(self, z: Tensor, code: int, value: float) -> Tensor:
+        z, first, last = z.clone(), self.config.z_dim, self.config.z_dim + self.config.categories
+        if code > 0:
+            z[:, last + code - 1] = self.uniform.inverse(value)
+            return z
+        category = z[:, first:last]  # the largest of these numbers changes places: they stay normal noise
+        largest = category.argmax(1, keepdim=True)
+        moved = category.scatter(1, largest, category[:, [int(value)]])
+        moved[:, int(value)] = category.gather(1, largest)[:, 0]
+        z[:, first:last] = moved
+        return z
 
     def read(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """D's logits (B,), and what Q reads: logits (B, categories) and means (B, continuous)."""

@@ -5,6 +5,9 @@ run was interrupted. Here a number follows from (key, row, column) alone. The Sp
 Flood 2014, "Fast splittable pseudorandom number generators", fig. 16) serves as a counter-based hash. Image `i` of seed
 `s` is therefore the same in any batch, two ranks draw what one rank with the joined batch draws, and a checkpoint needs
 no state of a random generator.
+
+A key is an integer, or the same 64 bits as an int64 tensor () on the device of the rows. A step that was captured once,
+such as a CUDA graph, reads its keys from such tensors, and a replay gets new ones in their place.
 """
 
 from __future__ import annotations
@@ -38,10 +41,10 @@ def key_of(*words: int | str) -> int:
     return int.from_bytes(digest, "little")
 
 
-def _bits(key: int, rows: Tensor, shape: tuple[int, ...]) -> Tensor:
+def _bits(key: int | Tensor, rows: Tensor, shape: tuple[int, ...]) -> Tensor:
     """64 random bits for each element of (len(rows), *shape)."""
     columns = torch.arange(math.prod(shape), device=rows.device) * _signed(_GOLDEN)
-    streams = _mix(rows * _signed(_GOLDEN) + _signed(key))
+    streams = _mix(rows * _signed(_GOLDEN) + (_signed(key) if isinstance(key, int) else key))
     return _mix(streams[:, None] + columns).view(len(rows), *shape)
 
 
@@ -50,12 +53,12 @@ def _unit(bits: Tensor, shift: int) -> Tensor:
     return (((bits >> shift) & 0x7FFFFF).float() + 0.5) * 2.0**-23
 
 
-def uniform(key: int, rows: Tensor, *shape: int) -> Tensor:
+def uniform(key: int | Tensor, rows: Tensor, *shape: int) -> Tensor:
     """Uniform numbers in (0, 1), float32 (len(rows), *shape). Row `i` depends on `key` and `rows[i]` alone."""
     return _unit(_bits(key, rows, shape), 40)
 
 
-def normal(key: int, rows: Tensor, *shape: int) -> Tensor:
+def normal(key: int | Tensor, rows: Tensor, *shape: int) -> Tensor:
     """Standard normal numbers, float32 (len(rows), *shape), by Box and Muller (1958). See `uniform`."""
     bits = _bits(key, rows, shape)
     radius = (-2.0 * _unit(bits, 40).log()).sqrt()

@@ -38,8 +38,8 @@ class ClippedRMSprop(torch.optim.RMSprop):
     def step(self, closure: Any = None) -> Any:
         loss = super().step(closure)
         for group in self.param_groups:
-            torch._foreach_clamp_min_(group["params"], -self.clip)
-            torch._foreach_clamp_max_(group["params"], self.clip)
+            for weight in group["params"]:
+                weight.clamp_(-self.clip, self.clip)
         return loss
 
 

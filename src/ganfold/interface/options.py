@@ -77,6 +77,8 @@ NotNegative = Annotated[float, NOT_NEGATIVE]
 Smoothing = Annotated[float, Range(least=0, below=1)]
 Betas = Annotated[tuple[float, float], Range(least=0, below=1)]  # Adam's beta_1 and beta_2
 
+Pairs = Mapping[str, float] | Mapping[int, float] | Sequence[str]  # {"red": 2}, or ["red=2"] as on the command line
+
 
 class Positional:
     """Marks a field that the command line takes without a flag."""

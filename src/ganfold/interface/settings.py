@@ -17,7 +17,7 @@ class Settings:
     resolution: int | None = None  # height and width in pixels [from the data and the GAN]
     channels: Literal[1, 3, 4] | None = None  # 1 grey, 3 RGB, 4 RGBA [from the data]
     fit: Literal["crop", "pad", "stretch"] = "crop"  # how images that are not square become square
-    crops: int | Literal["native", "off"] | None = None  # cut random squares of images this large [srgan: native]
+    crops: int | Literal["native", "off"] | None = None  # random crops of images this many px a side [srgan: native]
     held_out: float | None = None  # share of images never trained on [0.1, at most 5000; 0 under 500 images]
     classes_from: Annotated[int, AT_LEAST_ONE] = 1  # level of the nested folders that are the classes: 1 is the first
     flips: bool = False  # mirror each image with probability 1/2 (not for text, logos or handed objects)

@@ -16,9 +16,11 @@ from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError
 from ganfold.images import grids
 from ganfold.interface.result import Result, protocol_line, table, version
+from ganfold.metrics.evaluation import samples_of
 from ganfold.metrics.features import Extractor
-from ganfold.metrics.memorisation import authenticity, c_t, copy_share, nearest, nearest_in_pixels, pixel_bank
+from ganfold.metrics.memorisation import ROWS, authenticity, c_t, copy_share, nearest, nearest_in_pixels, pixel_bank
 from ganfold.runs.run import Run
+from ganfold.runs.team import ALONE, Team
 
 SHOWN = 24  # pairs on the page
 MOST_REALS = 1000  # held-out images to measure, unless there are more samples
@@ -113,7 +115,7 @@ class Sets:
     protocol: dict[str, Any]
 
 
-def sets_of_run(run: Run, count: int, seed: int, progress: bool) -> Sets:
+def sets_of_run(run: Run, count: int, seed: int, progress: bool, team: Team = ALONE) -> Sets:
     """Samples of a run, its training images, and those that it held out.
 
     Args:
@@ -121,11 +123,12 @@ def sets_of_run(run: Run, count: int, seed: int, progress: bool) -> Sets:
         count: number of samples.
         seed: decides which samples and which held-out images are used.
         progress: show a bar while images are prepared.
+        team: the processes that share the sampling.
 
     Raises:
         GanfoldError: the images that the run was trained on are gone, or others are there now.
     """
-    reals = run.images(progress)
+    reals = team.in_turn(lambda: run.images(progress))
     held_out, notes = reals.held_out, []
     split = "held-out images were never trained on"
     if not len(held_out):
@@ -133,7 +136,7 @@ def sets_of_run(run: Run, count: int, seed: int, progress: bool) -> Sets:
         notes = ["Nothing was held out: half of the training images stand for new ones, each against all the others."]
         split = "each of half of the training images against all the others"
     return Sets(
-        samples=np.ascontiguousarray(run.sample(count, seed).transpose(0, 3, 1, 2)),
+        samples=samples_of(run, count, seed, team),
         names=[f"sample {number}" for number in range(count)],
         reals=reals,
         train=reals.train,
@@ -202,6 +205,20 @@ class _Nearest:
 
 
 @dataclass(frozen=True)
+class _Looked:
+    """Features, float32 (N, D), and the nearest training images in pixels."""
+
+    trained: Tensor
+    samples: Tensor
+    samples_mirrored: Tensor
+    new: Tensor  # of the held-out images; no rows without any
+    new_mirrored: Tensor
+    samples_in_pixels: _Nearest
+    new_in_pixels: _Nearest | None
+    skip: Tensor | None  # for each held-out image its place among the training images, where it is one of them
+
+
+@dataclass(frozen=True)
 class _Measured:
     """Features and distances of samples and of new real images."""
 
@@ -229,7 +246,11 @@ def compare(sets: Sets, extractor: Extractor, seed: int) -> tuple[Copies, Image.
     if len(sets.reals.train) < 2:
         count = len(sets.reals.train)
         raise GanfoldError(f"{sets.reals.source} holds only {count} image to compare with: at least 2 are needed")
-    measured = _measured(sets, extractor)
+    looked = _looked(sets, extractor)
+    return extractor.team.once(lambda: _compared(sets, _measured(sets, looked), extractor, seed))
+
+
+def _compared(sets: Sets, measured: _Measured, extractor: Extractor, seed: int) -> tuple[Copies, Image.Image]:
     features, new, trained = measured.features, measured.new_features, measured.train_features
     shares = {space: _share(near.distance, measured.reals.get(space)) for space, near in measured.samples.items()}
     score = c_t(features, new, trained, seed) if len(new) else None
@@ -259,24 +280,50 @@ def compare(sets: Sets, extractor: Extractor, seed: int) -> tuple[Copies, Image.
     return copies, _page(copies, sets.samples[[number for _, number, _ in alike]], sets.reals.images[rows])
 
 
-def _measured(sets: Sets, extractor: Extractor) -> _Measured:
+def _looked(sets: Sets, extractor: Extractor) -> _Looked:
+    """What the processes of a team share."""
     train, held_out = sets.train, sets.held_out
     trained, new = sets.reals.images[train], sets.reals.images[held_out]
     # where a held-out image is also in `train`, it is not its own neighbour
     skip = torch.from_numpy(np.searchsorted(train, held_out)) if np.isin(held_out, train).any() else None
-    in_pixels = pixel_bank(trained).to(extractor.device)
+    bank = pixel_bank(trained).to(extractor.device)
     in_features = extractor.cached(trained)
-    features, new_features = extractor(sets.samples), extractor.cached(new) if len(new) else in_features[:0]
+    none = in_features[:0]
+    return _Looked(
+        trained=in_features,
+        samples=extractor(sets.samples),
+        samples_mirrored=extractor(_mirror(sets.samples)),
+        new=extractor.cached(new) if len(new) else none,
+        new_mirrored=extractor.cached(_mirror(new)) if len(new) else none,
+        samples_in_pixels=_in_pixels(extractor.team, sets.samples, bank, None),
+        new_in_pixels=_in_pixels(extractor.team, new, bank, skip) if len(new) else None,
+        skip=skip,
+    )
+
+
+def _in_pixels(team: Team, images: np.ndarray, bank: Tensor, skip: Tensor | None) -> _Nearest:
+    def work(begin: int, count: int) -> np.ndarray:
+        mine = slice(begin, begin + count)
+        found = nearest_in_pixels(images[mine], bank, None if skip is None else skip[mine])
+        return np.stack([part.double().numpy() for part in found], 1)  # float64 holds each of them exactly
+
+    far, row, mirrored = torch.from_numpy(team.rows(len(images), ROWS, work)).unbind(1)
+    return _Nearest(far.float(), row.long(), mirrored.bool())
+
+
+def _measured(sets: Sets, looked: _Looked) -> _Measured:
     samples: dict[Space, _Nearest] = {
-        "pixels": _Nearest(*nearest_in_pixels(sets.samples, in_pixels)),
-        "features": _either(features, extractor(_mirror(sets.samples)), in_features),
+        "pixels": looked.samples_in_pixels,
+        "features": _either(looked.samples, looked.samples_mirrored, looked.trained),
     }
     reals: dict[Space, Tensor] = {}
-    if len(new):
-        reals["pixels"] = nearest_in_pixels(new, in_pixels, skip)[0]
-        reals["features"] = _either(new_features, extractor.cached(_mirror(new)), in_features, skip).distance
-    train_features = in_features if skip is None else in_features[~np.isin(train, held_out)]
-    return _Measured(features, new_features, train_features, samples, reals)
+    if looked.new_in_pixels is not None:
+        reals["pixels"] = looked.new_in_pixels.distance
+        reals["features"] = _either(looked.new, looked.new_mirrored, looked.trained, looked.skip).distance
+    train_features = looked.trained
+    if looked.skip is not None:
+        train_features = train_features[~np.isin(sets.train, sets.held_out)]
+    return _Measured(looked.samples, looked.new, train_features, samples, reals)
 
 
 def _either(plain: Tensor, mirrored: Tensor, bank: Tensor, skip: Tensor | None = None) -> _Nearest:

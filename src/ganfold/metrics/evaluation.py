@@ -19,7 +19,9 @@ from ganfold.metrics.distances import frechet, frechet_infinity, kid
 from ganfold.metrics.features import Extractor
 from ganfold.metrics.manifold import Manifold, manifold, mean_and_error
 from ganfold.metrics.paired import TaskMetric
+from ganfold.runs.generate import CHUNK
 from ganfold.runs.run import Run
+from ganfold.runs.team import ALONE, Team
 
 FD_ENOUGH = 5000  # images: with fewer, or fewer than twice the features, FD mostly tells how many images there are
 LEAST = 50  # images in each set: with fewer, no metric here means anything
@@ -128,15 +130,18 @@ class Sets:
     protocol: dict[str, Any]
 
 
-def sets_of_run(run: Run, reference: str | Path | None, count: int | None, seed: int, progress: bool) -> Sets:
+def sets_of_run(
+    run: Run, reference: str | Path | None, count: int | None, seed: int, progress: bool, team: Team = ALONE
+) -> Sets:
     """The sets that evaluate a run.
 
     Args:
-        run: its samples are the generated images.
+        run: makes the generated images.
         reference: other real images; None: those that the run held out, and its training images for the floor.
         count: images in each set; None: as many as there are, at most 50,000.
         seed: decides which samples and which real images are used.
         progress: show a bar while images are prepared.
+        team: the processes that share the sampling.
 
     Raises:
         GanfoldError: there are no such images, or too few.
@@ -144,19 +149,11 @@ def sets_of_run(run: Run, reference: str | Path | None, count: int | None, seed:
     trained = run.record.data
     notes: list[str] = []
     if reference is None:
-        reals = run.images(progress)
+        reals = team.in_turn(lambda: run.images(progress))
         first, second = reals.held_out, reals.train
         split = "held-out images as reference, training images for the floor"
     else:
-        reals = data.load(
-            reference,
-            resolution=trained.resolution,
-            channels=trained.channels,
-            fit=run.record.settings.fit,
-            held_out=0,
-            crops=trained.crops,
-            progress=progress,
-        )
+        reals = team.in_turn(lambda: _others(run, reference, progress))
         first, second = _halves(reals, seed)
         split = f"one half of {reference} as reference, the other for the floor"
     if not len(first):
@@ -167,10 +164,10 @@ def sets_of_run(run: Run, reference: str | Path | None, count: int | None, seed:
     number = _count(count, len(first), len(second))
     first, second = data.drawn(first, number, seed), data.drawn(second, number, seed)
     labels = _labels(reals, first, second)
-    if labels and run.classes == reals.classes and (drawn := run.labels(number, seed)) is not None:
-        labels["generated"] = drawn
+    if labels and run.classes == reals.classes:
+        labels |= _drawn(run, number, seed)
     return Sets(
-        generated=np.ascontiguousarray(run.sample(number, seed).transpose(0, 3, 1, 2)),
+        generated=samples_of(run, number, seed, team),
         reference=reals.images[first],
         floor=reals.images[second],
         classes=reals.classes,
@@ -184,6 +181,31 @@ def sets_of_run(run: Run, reference: str | Path | None, count: int | None, seed:
             "seed": seed,
         },
     )
+
+
+def _others(run: Run, reference: str | Path, progress: bool) -> ImageSet:
+    """Other real images, as those of the run were prepared."""
+    trained = run.record.data
+    return data.load(
+        reference,
+        resolution=trained.resolution,
+        channels=trained.channels,
+        fit=run.record.settings.fit,
+        held_out=0,
+        crops=trained.crops,
+        progress=progress,
+    )
+
+
+def _drawn(run: Run, count: int, seed: int) -> dict[str, np.ndarray]:
+    drawn = run.labels(count, seed)
+    return {} if drawn is None else {"generated": drawn}
+
+
+def samples_of(run: Run, count: int, seed: int, team: Team) -> np.ndarray:
+    """The first samples of a seed, which the processes of a team share: uint8 (count, C, H, W)."""
+    made = team.rows(count, CHUNK, lambda begin, some: run.sample(some, seed, begin))
+    return np.ascontiguousarray(made.transpose(0, 3, 1, 2))
 
 
 def of_task_alone(run: Run, seed: int, why: TooFew) -> Evaluation:
@@ -278,6 +300,10 @@ def compare(sets: Sets, extractor: Extractor) -> Evaluation:
     if (parts["reference"] == parts["reference"][0]).all():
         raise GanfoldError("all images of the reference are the same: there is nothing to compare with")
     parts["generated"] = extractor(sets.generated)
+    return extractor.team.once(lambda: _compared(sets, parts, extractor))
+
+
+def _compared(sets: Sets, parts: Parts, extractor: Extractor) -> Evaluation:
     notes = list(sets.notes)
     if (sets.generated == sets.generated[0]).all():
         notes.insert(0, "All generated images are one and the same: the generator has collapsed.")

@@ -72,6 +72,22 @@ def double(before: int, after: int, kernel: int) -> nn.ConvTranspose2d:
     return nn.ConvTranspose2d(before, after, 5, 2, 2, output_padding=1, bias=False)
 
 
+def up(widths: list[int]) -> list[nn.Module]:
+    """BatchNorm and ReLU of the first map, and of each map that follows, twice as large."""
+    layers: list[nn.Module] = [nn.BatchNorm2d(widths[0]), nn.ReLU(True)]
+    for before, after in pairwise(widths):
+        layers += [Double(before, after), nn.BatchNorm2d(after), nn.ReLU(True)]
+    return layers
+
+
+def down(widths: list[int], norm: bool = True) -> list[nn.Module]:
+    """Maps that are each half as large, with BatchNorm and LeakyReLU."""
+    layers: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        layers += [Halve(before, after), *([nn.BatchNorm2d(after)] if norm else []), nn.LeakyReLU(0.2, True)]
+    return layers
+
+
 def initialise(module: nn.Module) -> None:
     """Weights N(0, 0.02) (sec. 4). BatchNorm's weights N(1, 0.02) and biases 0, as in the authors' code."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):

@@ -30,7 +30,7 @@ def labelled(labelling: Labelling) -> Conditioning:
     return lambda rows: {"label": labelling(rows)}
 
 
-def as_frequent_as(counts: Sequence[int], seed: int) -> Labelling:
+def as_frequent_as(counts: Sequence[float], seed: int) -> Labelling:
     """Labels drawn by the seed, each class as often as these counts say."""
     edges = torch.tensor(counts, dtype=torch.float64).cumsum(0)
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -18,9 +18,14 @@ from ganfold import data
 from ganfold.data import ImageSet
 from ganfold.errors import GanfoldError, did_you_mean
 from ganfold.files import damaged, read_object
+from ganfold.gans import noise
 from ganfold.gans.contract import GAN
-from ganfold.interface.options import as_path
+from ganfold.interface.options import Pairs, as_path
 from ganfold.interface.result import Result
+from ganfold.latent import directions, inversion, paths
+from ganfold.latent.directions import Directions
+from ganfold.latent.inversion import Inversion, Watch
+from ganfold.latent.requested import changed, check_codes, check_shares, pairs
 from ganfold.networks.strided import Forms
 from ganfold.runs import checkpoint
 from ganfold.runs.conditioning import (
@@ -44,7 +49,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-VERBS_OF_A_RUN = ("copies", "evaluate", "inpaint", "probe", "report", "translate", "upscale")
+VERBS_OF_A_RUN = ("copies", "evaluate", "explore", "inpaint", "probe", "report", "translate", "upscale")
 FLOAT_MOST = float(np.finfo(np.float32).max)
 STATE_REMEDY = "delete it, and give the command of the run again"  # the checkpoint holds all that it says
 
@@ -66,7 +71,7 @@ class Run(Result):
     """A run folder, opened to sample from.
 
     Args:
-        path: the folder that `train` wrote.
+        path: the folder that `train` wrote, or "hub:user/name" for a run of the Hugging Face hub.
         checkpoint: "best", the one of the lowest KID among the checkups while training; or "last".
         gan: the GAN of a run whose GAN is from outside of ganfold, as a class or as "my_gan.py:SNGAN".
         data: where the images that it was trained on are now [where they were].
@@ -84,7 +89,7 @@ class Run(Result):
         data: str | Path | None = None,
         target: str | Path | None = None,
     ) -> None:
-        self.path = Path(as_path("the run", path))
+        self.path = folder_of(path)
         self.record = RunRecord.read(self.path)
         if checkpoint not in ("best", "last"):
             raise GanfoldError(f"checkpoint must be best or last, not {checkpoint!r}")
@@ -160,6 +165,11 @@ class Run(Result):
         return ("best" if path == best else "last"), *checkpoint.load(path)
 
     @property
+    def counters(self) -> dict[str, Any]:
+        """The counters of the checkpoint that is used, such as "steps"."""
+        return self._loaded[2]
+
+    @property
     def checkpoint(self) -> str:
         """Which checkpoint is used: "best, at 120.5 kimg", or "last, ..." where it was requested or none is best."""
         name, _, state = self._loaded
@@ -217,6 +227,9 @@ class Run(Result):
         box: str | Sequence[float] | None = None,
         keypoints: str | Sequence[float] | None = None,
         z: npt.ArrayLike | None = None,
+        code: Pairs = (),
+        truncation: float = 1.0,
+        shares: Pairs = (),
     ) -> np.ndarray:
         """Make images `start` to `start + count` of the endless row that the seed names.
 
@@ -228,19 +241,27 @@ class Run(Result):
             text, box, keypoints: what to draw and where; see `ganfold.sample`.
             z: the latents, float (count, *run.gan.latent), instead of those of the seed. Training drew them from
                 standard normal noise.
+            code: the values of codes, {0: 3}, where the generator has codes.
+            truncation: how far latents are from their mean, 0 to 1: less gives more usual images.
+            shares: how often each class comes, {"red": 2, "blue": 1}, where no label is given.
 
         Returns:
             uint8 (count, H, W, C). Image `i` of a seed and label is the same image whatever `count` and `start`.
 
         Raises:
             GanfoldError: `count` or `start` is negative, the generator takes no labels, or there is no such class; or
-                it takes no text or place, or these say nothing; or `z` has another shape, or is not finite.
+                it takes no text or place, or these say nothing; or `z` has another shape, or is not finite; or there
+                is no such code.
         """
         if not isinstance(count, int | np.integer) or not isinstance(start, int | np.integer):
             raise GanfoldError(f"count and start must be whole numbers, not {count!r:.40} and {start!r:.40}")
         if count < 0 or start < 0:
             raise GanfoldError(f"count and start must be 0 or more, not {count} and {start}")
         latents = None if z is None else self._checked_latents(z, count)
+        if code or truncation != 1.0:
+            latents = self._changed_latents(latents, count, seed, start, code, truncation)
+        if shares and label is None:
+            conditioning = labelled(self._labelling_by(shares, seed))
         if label is not None:
             conditioning = labelled(self._constant(label) if isinstance(label, str) else label)
         requested = {"text": text, "box": box, "keypoints": keypoints}
@@ -253,6 +274,84 @@ class Run(Result):
                 self.gan.sample, self.gan.latent, seed, count, start, conditioning=conditioning, latents=latents
             )
 
+    def latents(
+        self, count: int, seed: int = 0, start: int = 0, code: Pairs = (), truncation: float = 1.0
+    ) -> np.ndarray:
+        """The latents of the images that `sample` makes: float32 (count, *run.gan.latent), for its `z`."""
+        return self._changed_latents(None, count, seed, start, code, truncation).numpy()
+
+    def interpolate(self, stops: Sequence[int], steps: int = 16, seed: int = 0, label: str | None = None) -> np.ndarray:
+        """A closed path through samples, by their numbers: uint8 (len(stops) * steps, H, W, C).
+
+        It is a great circle from each to the next, since normal latents lie near a sphere.
+        """
+        z = np.concatenate([self.latents(1, seed, number) for number in stops])
+        walk = paths.loop(torch.from_numpy(z), steps).flatten(0, 1).numpy()
+        first = None if label is not None or not self.gan.conditional else self.classes[self._class_of(seed, stops[0])]
+        return self.sample(len(walk), seed, label=label or first, z=walk)
+
+    def directions(self, by: Literal["sefa", "pca"] = "sefa", seed: int = 0) -> Directions:
+        """Directions along which images change most: the greatest first.
+
+        Args:
+            by: "sefa", in closed form from the first layer; "pca", from the first features of many latents.
+            seed: of these latents.
+        """
+        self.check_has_noise("directions")
+        with self.forms.used():
+            return {"sefa": directions.sefa, "pca": directions.pca}[by](self.gan, seed)
+
+    def invert(
+        self,
+        image: Tensor,
+        steps: int = 400,
+        starts: int = 8,
+        seed: int = 0,
+        label: str | None = None,
+        times: int = 8,
+        watch: Watch | None = None,
+    ) -> Inversion:
+        """Look for the latent of an image, (1, C, R, R) in [-1, 1]; see `ganfold.latent.inversion.invert`."""
+        self.check_has_noise("invert")
+        if label is not None:
+            self.check_label(label)
+        number = None if label is None else self.classes.index(label)
+        with self.forms.used():
+            return inversion.invert(
+                self.gan, image, steps=steps, starts=starts, seed=seed, times=times, label=number, watch=watch
+            )
+
+    def check_has_noise(self, tool: str) -> None:
+        """See that its images are made from noise, or noise and a label.
+
+        Raises:
+            GanfoldError: they are made from images or texts.
+        """
+        if self.gan.conditioned_on_images:
+            verb = {"super-resolution": "upscale", "inpainting": "inpaint", "translation": "translate"}
+            use = verb.get(self.gan.task, "sample")
+            raise GanfoldError(
+                f"{self.path} makes images from more than noise: `{tool}` needs a generator from noise; use "
+                f"`ganfold {use}` with this run"
+            )
+
+    def _class_of(self, seed: int, number: int) -> int:
+        labels = self.labels(1, seed, number)
+        assert labels is not None
+        return int(labels[0])
+
+    def _changed_latents(
+        self, z: Tensor | None, count: int, seed: int, start: int, code: Pairs, truncation: float
+    ) -> Tensor:
+        """Latents, by default of the seed, with codes and truncation."""
+        if not 0 <= truncation <= 1:
+            raise GanfoldError(f"truncation must be 0 or more and at most 1, not {truncation}")
+        codes = check_codes(self.gan, str(self.path), pairs("--code", code, "0=3"))
+        if z is None:
+            self.check_takes_latents()
+            z = noise.normal(noise.key_of(seed, "sample"), torch.arange(start, start + count), *self.gan.latent)
+        return changed(self.gan, z, codes, truncation)
+
     @cached_property
     def forms(self) -> Forms:
         """The forms of layers that it was trained with."""
@@ -261,8 +360,7 @@ class Run(Result):
     def _checked_latents(self, z: npt.ArrayLike, count: int) -> Tensor:
         """`z` as the generator takes it, checked."""
         shape = (count, *self.gan.latent)
-        if math.prod(self.gan.latent) <= self.gan.conditioned_on_images:  # one number that it does not use, or none
-            raise GanfoldError(f"{self.path} takes no z: its generator has no noise")
+        self.check_takes_latents()
         try:
             values = np.asarray(z).astype(np.float64, casting="same_kind")
         except (TypeError, ValueError, RuntimeError) as error:
@@ -274,6 +372,15 @@ class Run(Result):
         if not (np.abs(values) <= FLOAT_MOST).all():
             raise GanfoldError("z must be finite in 32 bits: it holds infinity, NaN or a number beyond")
         return torch.from_numpy(values).float()
+
+    def check_takes_latents(self) -> None:
+        """See that it takes latents.
+
+        Raises:
+            GanfoldError: its generator has no noise.
+        """
+        if math.prod(self.gan.latent) <= self.gan.conditioned_on_images:  # one number that it does not use, or none
+            raise GanfoldError(f"{self.path} takes no z: its generator has no noise")
 
     def conditioning(self, seed: int) -> Conditioning | None:
         """How samples are conditioned by default.
@@ -296,23 +403,35 @@ class Run(Result):
     def _images(self) -> ImageSet:
         return self.images(progress=False)
 
-    def labels(self, count: int, seed: int = 0, start: int = 0) -> np.ndarray | None:
-        """The classes, int64 (count,), of the images of a seed where no label is requested: as frequent as in training.
+    def labels(self, count: int, seed: int = 0, start: int = 0, shares: Pairs = ()) -> np.ndarray | None:
+        """The classes, int64 (count,), of the images of a seed where no label is requested.
 
-        None where the generator takes no labels.
+        They come as often as in training, or as the shares say. None where the generator takes no labels.
         """
-        labelling = self._labelling(seed)
+        labelling = self._labelling_by(shares, seed) if shares else self._labelling(seed)
         return labelling(torch.arange(start, start + count)).numpy() if labelling else None
 
     def _labelling(self, seed: int) -> Labelling | None:
         return as_frequent_as(self.record.data.class_counts, seed) if self.gan.conditional else None
 
-    def _constant(self, label: str) -> Labelling:
+    def _labelling_by(self, shares: Pairs, seed: int) -> Labelling:
+        requested = pairs("--shares", shares, "CLASS=2")
+        return as_frequent_as(check_shares(self.classes, str(self.path), requested), seed)
+
+    def check_label(self, label: str) -> None:
+        """See that its generator draws this class.
+
+        Raises:
+            GanfoldError: it takes no labels, or there is no such class.
+        """
         if not self.gan.conditional:
             raise GanfoldError(f"{self.path} takes no label: {self.record.gan} was trained without")
         if label not in self.classes:
             known = ", ".join(self.classes[:20]) + (", ..." if len(self.classes) > 20 else "")
             raise GanfoldError(f"no class {label!r} in {self.path}{did_you_mean(label, self.classes)} (known: {known})")
+
+    def _constant(self, label: str) -> Labelling:
+        self.check_label(label)
         number = self.classes.index(label)
         return lambda rows: torch.full_like(rows, number)
 
@@ -371,6 +490,15 @@ def build(record: RunRecord, gan_class: type[GAN]) -> GAN:
         return gan_class(record.gan_config(gan_class), record.data.shape)
 
 
+def folder_of(path: str | Path) -> Path:
+    """The folder of a run; a run of the hub is downloaded."""
+    if isinstance(path, str) and path.startswith("hub:"):
+        from ganfold.runs.hub import downloaded
+
+        return downloaded(path)
+    return Path(as_path("the run", path))
+
+
 def as_run(
     images: str | Path | Run,
     checkpoint: str = "best",
@@ -379,7 +507,8 @@ def as_run(
     target: str | Path | None = None,
 ) -> Run | None:
     """The run that this is, its images in `data` and `target`; None where it is a folder or file of images."""
-    if not isinstance(images, Run) and not (Path(images) / NAME).is_file():
+    is_run = isinstance(images, Run) or str(images).startswith("hub:") or (Path(images) / NAME).is_file()
+    if not is_run:
         if data is not None or target is not None:
             flag = "--target" if data is None else "--data"
             raise GanfoldError(f"{images} is not a run: {flag} says where the images of a run are now")

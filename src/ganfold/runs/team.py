@@ -5,6 +5,7 @@ The results have the bits of a single process with as many threads.
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable
@@ -19,6 +20,30 @@ T = TypeVar("T")
 
 LONGEST = timedelta(days=7)  # that a process waits for the others
 GRACE = 1.0  # seconds for the first process to print: torchrun ends all processes when one of them has failed
+
+_groups = itertools.count()
+
+
+def join_group(backend: str, longest: timedelta | None = None) -> None:
+    """Join the process group of all processes of `torchrun`.
+
+    `torchrun` keeps its store when it starts the processes again, and the addresses of dead ones are in it. Each
+    attempt, and each group of a process, therefore has names of its own. The processes of several machines may count
+    attempts differently: there the store must be a new one, see docs/guide/several-machines.md.
+
+    Args:
+        backend: gloo or nccl.
+        longest: how long a process waits for the others [as PyTorch says].
+    """
+    import torch.distributed as dist
+    from torch._C._distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
+    is_alone = os.environ.get("GROUP_WORLD_SIZE", "1") == "1"
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if is_alone else "0"
+    store, rank, world = next(rendezvous("env://"))
+    store = PrefixStore(f"attempt {attempt}, group {next(_groups)}", store)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=longest)
 
 
 class Team:
@@ -42,7 +67,7 @@ class Team:
         return self.rank == 0
 
     def together(self, work: Callable[[], T]) -> T:
-        """Do all of a job: the processes find each other, and part when all have ended it.
+        """Do all of a job: the processes find each other, and go on when all have ended it.
 
         Raises:
             GanfoldError: the job failed in one of them. The error of a process that is not the first is told already.
@@ -54,7 +79,7 @@ class Team:
         results: list[T] = []
         owns_group = not dist.is_initialized()
         if owns_group:
-            dist.init_process_group("gloo", timeout=LONGEST)
+            join_group("gloo", LONGEST)
         try:
             self.each(lambda: results.append(work()))
         finally:

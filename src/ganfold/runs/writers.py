@@ -51,18 +51,20 @@ class Job:
     seed: int
     start: int
     label: str | None  # the class of all of them
-    requested: dict[str, Any]  # text, box and keypoints, where they are requested
+    requested: dict[str, Any]  # options of `Run.sample` by name, where they are requested
     note: dict[str, str]  # what each PNG says of itself
+    z: np.ndarray | None = None  # (count, *latent) the latents of all of them [those of the seed]
 
     def pixels(self, begin: int, count: int) -> np.ndarray:
         """Samples from number `begin` on: uint8 (count, H, W, C)."""
-        return self.run.sample(count, self.seed, begin, self.label, **self.requested)
+        z = None if self.z is None else self.z[begin - self.start :][:count]
+        return self.run.sample(count, self.seed, begin, self.label, z=z, **self.requested)
 
     def labels(self, begin: int, count: int) -> np.ndarray | None:
         """The numbers of their classes, int64 (count,); None where the generator takes no labels."""
         if self.label is not None and self.label in self.run.classes:
             return np.full(count, self.run.classes.index(self.label))
-        return self.run.labels(count, self.seed, begin)
+        return self.run.labels(count, self.seed, begin, self.requested.get("shares", ()))
 
     def blocks(self) -> list[tuple[int, int]]:
         """Where each block begins, and how many samples it has. Blocks are aligned at 0, as chunks are."""

@@ -79,7 +79,9 @@ def run_jobs(
 
     waiting = [job for job in jobs if not job_path(folder, job).exists()]
     begun = time.monotonic()
-    options: dict[str, Any] = {"n_jobs": workers, "batch_size": 1, "return_as": "generator_unordered"}
+    tells_each = getattr(joblib.parallel.get_active_backend()[0], "supports_return_generator", False)
+    as_they_come = "generator_unordered" if tells_each else "list"  # Ray's backend tells of all jobs at the end
+    options: dict[str, Any] = {"n_jobs": workers, "batch_size": 1, "return_as": as_they_come}
     with _safe_path(), joblib.Parallel(**options) as parallel:
         lines: Iterable[str] = parallel(joblib.delayed(run_job)(str(folder.resolve()), job) for job in waiting)
         for count, line in enumerate(lines, 1):

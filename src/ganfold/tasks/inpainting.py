@@ -21,9 +21,11 @@ from torch import Tensor
 
 from ganfold.errors import GanfoldError
 from ganfold.gans import noise
-from ganfold.gans.contract import GAN, Batch, Shape, Terms, cosine
+from ganfold.gans.contract import GAN, Batch, Shape, Terms
 from ganfold.images.files import opened, to_image, to_tensor
 from ganfold.images.pixels import to_rows
+from ganfold.latent import inversion
+from ganfold.latent.layers import labels_in_turn
 from ganfold.metrics.paired import TaskMetric, l1, psnr
 from ganfold.runs.generate import CHUNK
 from ganfold.runs.run import Run
@@ -34,14 +36,10 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 NEIGHBOURS = 7  # side of the neighbourhood that decides a pixel's weight, in pixels (Yeh 2017)
 PRIOR = 0.003  # weight of D's opinion beside the context (Yeh 2017: lambda)
-RATE = 0.03  # Adam's learning rate on z at first ...
-RATE_END = 0.1  # ... falls to this share along a cosine
 BLEND_SIDE = 1024  # largest side at which seams are blended, in pixels, so that large holes need no more memory
 EROSIONS = 3  # how often OpenCV's seamlessClone shrinks the mask
 NEARLY = 64  # of 255: as far from black and white as JPEG leaves the pixels of a mask
 EXACT = 60.0  # dB for a hole that is filled without visible error
-COMPARED = 256  # samples of the generator whose distances to each other say what is near
-UNSEEN = 3.0  # levels of 255: a difference that nobody sees, even where a collapsed generator's samples are one
 MEANT = 5000  # most training images for the mean that `rivals` fill in
 
 
@@ -234,7 +232,7 @@ class Fit:
     @property
     def is_far(self) -> bool:
         """Whether the image is far from what the generator makes, since chance comes as near to its samples."""
-        return self.residual > max(self.usual, UNSEEN)
+        return self.residual > max(self.usual, inversion.UNSEEN)
 
     @property
     def sentence(self) -> str:
@@ -282,11 +280,11 @@ class Searcher:
     @cached_property
     def _samples(self) -> Tensor:
         parts = []
-        for start in range(0, COMPARED, CHUNK):
+        for start in range(0, inversion.COMPARED, CHUNK):
             rows = torch.arange(start, start + CHUNK)
             z = noise.normal(noise.key_of(self.seed, "inpaint-usual"), rows, *self.gan.latent)
             with torch.inference_mode():
-                parts.append(self.gan.sample(z, _condition(self.gan, rows)))
+                parts.append(self.gan.sample(z, labels_in_turn(self.gan, rows)))
         return torch.cat(parts)
 
 
@@ -345,14 +343,10 @@ def search(gan: GAN, image: Tensor, mask: Tensor, *, steps: int = 500, starts: i
         seed: decides where they start.
     """
     rows = torch.arange(starts)
-    condition = _condition(gan, rows)
-    z = noise.normal(noise.key_of(seed, "inpaint"), rows, *gan.latent).requires_grad_()
-    length = math.sqrt(z[0].numel())
+    condition = labels_in_turn(gan, rows)
     weight = importance(mask)
-    optimizer = torch.optim.Adam([z], RATE)
 
-    def losses() -> Tensor:
-        made = gan.sample(z, condition)
+    def losses(made: Tensor, condition: Terms) -> Tensor:
         context = (weight * (made - image).abs()).sum((1, 2, 3))  # the weighted context loss
         batch = Batch({"image": made, **condition}, rows)
         batch.begin(seed, "inpaint")
@@ -360,21 +354,11 @@ def search(gan: GAN, image: Tensor, mask: Tensor, *, steps: int = 500, starts: i
         prior = 0.0 if opinion is None else -F.softplus(opinion)  # the prior loss, log(1 - D(G(z)))
         return context + PRIOR * prior
 
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = RATE * cosine(step, steps / 1000, RATE_END)
-        optimizer.zero_grad()
-        losses().sum().backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        with torch.no_grad():
-            z.mul_((length / z.flatten(1).norm(dim=1)).clamp(max=1).view(-1, *[1] * (z.ndim - 1)))
+    begin = noise.normal(noise.key_of(seed, "inpaint"), rows, *gan.latent)
+    z, found = inversion.search(gan, begin, condition, losses, steps)
     with torch.no_grad():
-        best = int(losses().argmin())
+        best = int(found.argmin())
         return gan.sample(z, condition)[best : best + 1]
-
-
-def _condition(gan: GAN, rows: Tensor) -> Terms:
-    """The labels in turn, where the generator takes labels."""
-    return {"label": rows % gan.shape.classes} if gan.conditional else {}
 
 
 # How well: the metrics of a context encoder.

@@ -101,7 +101,7 @@ def plan_training(
     images = prepare(gan_class, *configured(gan_class, choices.options), data, progress)
     choices.tell("channels", str(images.channels), images.findings.choice.rpartition(": ")[2])
     choices.tell("GAN", name_of(gan_class), why)
-    if images.crops == "native" and "crops" not in choices.requested:
+    if images.crops:
         why = "images at full size are what it will be given; off makes whole images small"
         choices.choose("crops", ("native", why))
     _networks(choices, gan_class, device, images, sizes)
@@ -293,4 +293,5 @@ def _times(epochs: float) -> str:
 def _sentence(images: ImageSet, native: int) -> str:
     held = f" and {len(images.held_out):,} held out" if len(images.held_out) else ""
     classes = f", {len(images.classes)} classes" if images.classes else ""
-    return f"{images.source}: {len(images.train):,} images to train on{held}, {native:,} px{classes}."
+    what = "squares of its images" if images.crops == "native" else "images"
+    return f"{images.source}: {len(images.train):,} {what} to train on{held}, {native:,} px{classes}."

@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from ganfold.runs.team import join_group
+
 
 class Ranks:
     """This process's place among all of them. With a single process, every method is a no-op."""
@@ -25,7 +27,7 @@ class Ranks:
 
             if device_type == "cuda":
                 torch.cuda.set_device(self.local)
-            dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
+            join_group("nccl" if device_type == "cuda" else "gloo")
 
     @property
     def first(self) -> bool:

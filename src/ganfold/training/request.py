@@ -113,7 +113,9 @@ def largest_batch(images: int) -> int:
 def default_out(gan: str | None, data: str | Path) -> Path:
     """The folder of a run where nobody names one."""
     name = gan and gan.replace(".py:", "-").replace(":", "-")
-    return Path("runs", f"{name}-{Path(data).stem}" if name else Path(data).stem)
+    path = Path(data)
+    stem = path.parent.name if set(path.stem) & set("*?[") else path.stem  # of an address with a pattern
+    return Path("runs", f"{name}-{stem}" if name else stem)
 
 
 def command_line(gan_class: type[GAN], data: str | Path, out: Path, options: Mapping[str, Any]) -> str:

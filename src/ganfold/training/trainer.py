@@ -95,9 +95,9 @@ class Trainer:
                 batch.begin(self.seed, "phase", self.steps, number, turn)
                 self._update(number, phase, batch, turn)
                 batch.update(_constant(early.get(number, {})))
-        if (fake := last.get("fake", first.get("fake"))) is not None and fake.shape == last["image"].shape:
-            if len(fake) > 1:
-                self.meter.add("spread", {"spread/real": _spread(last["image"]), "spread/fake": _spread(fake)})
+        fake = last.get("fake", first.get("fake"))
+        if fake is not None and len(fake) > 1 and fake.shape == last["image"].shape:
+            self.meter.add("spread", {"spread/real": _spread(last["image"]), "spread/fake": _spread(fake)})
         for name, average in self.averages.items():
             average.update(getattr(self.gan, name), self.images - before, self.images)
         self.steps += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,11 +39,11 @@ class Cache(Result):
 
     def lines(self) -> list[str]:
         """The total, what was removed, and a table of what is there."""
-        from ganfold.data.pruning import shown_size, summed
+        from ganfold.data.pruning import shown_size
 
         lines = [f"{self.folder}: {shown_size(self.size)}, and {shown_size(self.limit)} are the limit."]
         if self.removed:
-            lines.append(f"Removed: {summed(self.removed)}.")
+            lines.append(f"Removed: {_summed(self.removed)}.")
         if self.size > self.limit:
             over = shown_size(self.size - self.limit)
             kept = all(entry.in_use for entry in self.entries)
@@ -54,7 +55,7 @@ class Cache(Result):
         if len(images) > NAMED:
             lines.append(f"and {len(images) - NAMED:,} more (--json lists all)")
         if features := [entry for entry in self.entries if entry.kind == "features"]:
-            lines.append(f"Features of real images, for metrics: {summed(features)}.")
+            lines.append(f"Features of real images, for metrics: {_summed(features)}.")
         return lines
 
     def to_dict(self) -> dict[str, Any]:
@@ -101,6 +102,12 @@ def cache(options: Options) -> Cache:
 
 def _shown(entry: Any) -> CacheEntry:
     return CacheEntry(entry.kind, entry.sources, entry.images, entry.resolution, entry.size, entry.used, entry.in_use)
+
+
+def _summed(entries: Sequence[CacheEntry]) -> str:
+    from ganfold.data.pruning import shown_size
+
+    return f"{len(entries):,} set{'s' * (len(entries) != 1)}, {shown_size(sum(entry.size for entry in entries))}"
 
 
 def _row(entry: CacheEntry) -> tuple[str, ...]:

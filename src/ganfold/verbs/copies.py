@@ -11,10 +11,13 @@ from ganfold.files import write_json
 from ganfold.interface.options import AT_LEAST_ONE, Folder, Positional, PythonOnly, verb
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from ganfold.gans.contract import GAN
     from ganfold.metrics.copies import Copies
     from ganfold.metrics.features import Extractor
     from ganfold.runs.run import Run
+    from ganfold.runs.team import Team
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Options:
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"  # where to compute
     out: Annotated[str | Path | None, Folder] = None  # folder for copies.json and copies.png [RUN; . without a run]
     progress: Annotated[bool, PythonOnly] = True  # show a bar while images are prepared
+    shared: Annotated[bool, PythonOnly] = False  # share the work with the other processes of `torchrun`
 
 
 @verb(Options)
@@ -50,30 +54,41 @@ def copies(options: Options) -> Copies:
     Raises:
         GanfoldError: there are no such images, too few of them, others than were trained on, or no such features.
     """
+    from ganfold.runs.team import Team
+
+    team = Team(options.shared)
+    return team.together(lambda: _copies(options, team))
+
+
+def _copies(options: Options, team: Team) -> Copies:
     from ganfold import device
-    from ganfold.images.grids import save_sheet
     from ganfold.metrics.copies import compare, sets_of_folders, sets_of_run
     from ganfold.metrics.features import extractor
     from ganfold.runs.run import Run, as_run, loaded
 
-    features = extractor(options.features, options.weights, device.choose(options.device))
+    made = extractor(options.features, options.weights, device.choose(options.device, team.local))
+    features, progress = replace(made, team=team), options.progress and team.first
     run = as_run(options.images, options.checkpoint, options.gan, options.data, options.target)
     if run and options.held_out is not None:
         raise GanfoldError(f"{run.path} is a run and knows what it held out: leave out --held-out")
     if run and options.reference is not None:
         run = loaded(run, data=options.reference)  # the same images, at the place they have now
     if run:
-        sets = sets_of_run(run, options.count, options.seed, options.progress)
+        sets = sets_of_run(run, options.count, options.seed, progress, team)
     elif options.reference is None:
         raise GanfoldError(f"{options.images} is not a run: give --reference, the images that were trained on")
     else:
         assert not isinstance(options.images, Run)
-        generated = Path(options.images)
-        sets = sets_of_folders(
-            generated, options.reference, options.count, options.seed, options.held_out, options.progress
-        )
+        folders = Path(options.images), options.reference
+        sets = team.in_turn(lambda: sets_of_folders(*folders, options.count, options.seed, options.held_out, progress))
     result, page = compare(sets, features, options.seed)
     out = Path(options.out or (run.path if run else "."))
+    return team.once(lambda: _written(result, page, out))
+
+
+def _written(result: Copies, page: Image.Image, out: Path) -> Copies:
+    from ganfold.images.grids import save_sheet
+
     save_sheet(page, out / "copies.png", {"verdict": result.verdict})
     write_json(out / "copies.json", result.to_dict())
     return replace(result, page=out / "copies.png")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ganfold.metrics.evaluation import Evaluation
     from ganfold.metrics.features import Extractor
     from ganfold.runs.run import Run
+    from ganfold.runs.team import Team
 
 NAME = "evaluation.json"
 
@@ -38,6 +39,7 @@ class Options:
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"  # where to compute
     out: str | Path | None = None  # the JSON file to write [RUN/evaluation.json; none for a folder]
     progress: Annotated[bool, PythonOnly] = True  # show a bar while images are prepared
+    shared: Annotated[bool, PythonOnly] = False  # share the work with the other processes of `torchrun`
 
 
 @verb(Options)
@@ -56,43 +58,56 @@ def evaluate(options: Options) -> Evaluation:
     Raises:
         GanfoldError: there are no such images, too few of them, no reference, or no such features.
     """
+    from ganfold.runs.team import Team
+
+    team = Team(options.shared)
+    return team.together(lambda: _evaluate(options, team))
+
+
+def _evaluate(options: Options, team: Team) -> Evaluation:
     from ganfold import device
     from ganfold.metrics.evaluation import compare, sets_of_folders
     from ganfold.metrics.features import extractor
     from ganfold.runs.run import Run, as_run
 
-    features = extractor(options.features, options.weights, device.choose(options.device))
+    made = extractor(options.features, options.weights, device.choose(options.device, team.local))
+    features, progress = replace(made, team=team), options.progress and team.first
     run = as_run(options.images, options.checkpoint, options.gan, options.data, options.target)
     if run and options.resolution is not None:
         raise GanfoldError(f"{run.path} is a run and is compared at the size it makes: leave out --resolution")
     if run:
-        return _of_run(run, options, features)
+        return _of_run(run, options, features, team)
     if options.reference is None:
         raise GanfoldError(f"{options.images} is not a run: give --reference, the real images to compare it with")
     assert not isinstance(options.images, Run)
-    evaluation = compare(
-        sets_of_folders(
-            options.images, options.reference, options.count, options.seed, options.resolution, options.progress
-        ),
-        features,
-    )
-    if options.out:
+    folders = options.images, options.reference
+    sets = team.in_turn(lambda: sets_of_folders(*folders, options.count, options.seed, options.resolution, progress))
+    evaluation = compare(sets, features)
+    if options.out and team.first:
         write_json(Path(options.out), evaluation.to_dict())
     return evaluation
 
 
-def _of_run(run: Run, options: Options, features: Extractor) -> Evaluation:
+def _of_run(run: Run, options: Options, features: Extractor, team: Team) -> Evaluation:
     """The evaluation of a run. A run of another task than generation needs no sets of images."""
     from ganfold import tasks
     from ganfold.metrics.evaluation import TooFew, compare, of_task_alone, sets_of_run
 
+    progress = options.progress and team.first
     try:
-        sets = sets_of_run(run, options.reference, options.count, options.seed, options.progress)
+        sets = sets_of_run(run, options.reference, options.count, options.seed, progress, team)
         count, evaluation = len(sets.reference), compare(sets, features)
     except TooFew as few:
         if not tasks.measures(run) or not few.number:
             raise
         count, evaluation = few.number, of_task_alone(run, options.seed, few)
+    return team.once(lambda: _with_task(run, options, evaluation, count))
+
+
+def _with_task(run: Run, options: Options, evaluation: Evaluation, count: int) -> Evaluation:
+    """The evaluation with the metrics of the run's task, written."""
+    from ganfold import tasks
+
     task = tasks.measure(run, options.seed, count)
     doubts = [f"{doubt}." for doubt in tasks.doubts(run, task)]
     evaluation = replace(evaluation, task=task, notes=[*evaluation.notes[:1], *doubts, *evaluation.notes[1:]])

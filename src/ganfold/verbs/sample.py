@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from ganfold.errors import GanfoldError
 from ganfold.files import is_leftover
-from ganfold.interface.options import AT_LEAST_ONE, Positional, PythonOnly, verb
+from ganfold.interface.options import AT_LEAST_ONE, SHARE, Pairs, Positional, PythonOnly, verb
 from ganfold.interface.result import Written
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ganfold.gans.contract import GAN
     from ganfold.runs.run import Run
     from ganfold.runs.team import Team
+    from ganfold.runs.writers import Job
 
-SHARE = 0.5  # of the machine's memory for one grid
+PART = 0.5  # of the machine's memory for one grid
 UNKNOWN = 8 * 2**30  # bytes of memory where the system does not say
+TEXTS = {"text", "box", "keypoints"}
+CHANGES = (*sorted(TEXTS), "shares", "code", "truncation")  # options that `Run.sample` takes too
 OTHERS = (".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif")  # suffixes that no grid is written to
 
 
@@ -28,10 +34,14 @@ class Options:
     run: Annotated[str | Path | Run, Positional]  # a run folder
     out: str | Path  # a folder for files (000007.png), one .npz, .tar or .parquet, or a .png for one grid
     _: KW_ONLY
-    count: Annotated[int, AT_LEAST_ONE] = 64  # how many images
+    count: Annotated[int | None, AT_LEAST_ONE] = None  # how many images [64; as many as the file of --z holds]
     seed: int = 0  # decides which images: image i of a seed (and label) is always the same
     start: int = 0  # number of the first image
     label: str | None = None  # the class of all images [each class: a row of the grid, or a sub-folder]
+    shares: Pairs = ()  # how often each class comes: red=2 blue=1 [as often as in training]
+    code: Pairs = ()  # values of codes, after training of a GAN that has them: 0=3 1=-0.5 [drawn by the seed]
+    truncation: Annotated[float, SHARE] = 1.0  # how far latents are from their mean: less gives more usual images
+    z: str | Path | None = None  # a .npy of latents, as `ganfold explore` writes [drawn by the seed]
     text: str | None = None  # what to draw, after training on captions: "long hair, glasses" [as in held-out images]
     box: str | Sequence[float] | None = None  # where to draw it: left,top,width,height as shares of the image
     keypoints: str | Sequence[float] | None = None  # of a run with --where keypoints: x,y of each point as shares
@@ -80,8 +90,9 @@ def sample(options: Options) -> Samples:
 
     def work() -> Samples:
         run = loaded(options.run, options.checkpoint, options.gan, options.data, options.target)
+        z = None if options.z is None else _latents(run, options)
         team.once(lambda: _check_out(out, options.force))
-        _write(run, out, options, team)
+        _write(run, out, replace(options, count=options.count or (64 if z is None else len(z))), z, team)
         samples = Samples(out)
         if options.text is not None:
             samples.left_out = tuple(unknown_words(run.record, options.text))
@@ -101,35 +112,53 @@ def _check_out(out: Path, force: bool) -> None:
     check_suffix(out.suffix.lower())
 
 
-def _write(run: Run, out: Path, options: Options, team: Team) -> None:
+def _latents(run: Run, options: Options) -> np.ndarray:
+    """The rows of the file of --z that are requested."""
+    from ganfold.latent.requested import read_latents
+
+    assert options.z is not None
+    run.check_takes_latents()
+    if options.start < 0:
+        raise GanfoldError(f"start must be 0 or more, not {options.start}")
+    found, last = read_latents(options.z, run.gan.latent), options.start + (options.count or 1)
+    if len(found) < last:
+        raise GanfoldError(f"{options.z} holds {len(found):,} latents, not {last:,}: give a lower --count or --start")
+    return found[options.start : last if options.count else None]
+
+
+def _write(run: Run, out: Path, options: Options, z: np.ndarray | None, team: Team) -> None:
     from ganfold.runs.writers import Job, write_samples
 
-    possible = {"text": options.text, "box": options.box, "keypoints": options.keypoints}
-    requested = {name: value for name, value in possible.items() if value is not None}
+    assert options.count
+    requested = {name: getattr(options, name) for name in CHANGES if getattr(options, name) not in (None, (), 1.0)}
     note = {name: str(value) for name, value in requested.items()} | {"run": str(run.path), "seed": str(options.seed)}
+    if z is not None:
+        note["z"] = hashlib.sha256(z.tobytes()).hexdigest()
+    job = Job(run, options.count, options.seed, options.start, options.label, requested, note, z)
     if out.suffix.lower() == ".png":
-        team.once(lambda: _write_grid(run, out, options, requested, note))
+        team.once(lambda: _write_grid(job, out))
         return
-    job = Job(run, options.count, options.seed, options.start, options.label, requested, note)
     write_samples(job, out, team, options.progress)
 
 
-def _write_grid(run: Run, out: Path, options: Options, requested: dict[str, Any], note: dict[str, str]) -> None:
+def _write_grid(job: Job, out: Path) -> None:
     """All samples in one grid, beside their inputs if the generator takes images."""
     from ganfold.images import grids
     from ganfold.runs.conditioning import Labelling, class_rows
 
-    _check_memory(run, options.count)
-    count, columns = options.count, None
-    labelling: str | Labelling | None = options.label
-    if run.classes and options.label is None:
-        count, columns, labelling = class_rows(count, len(run.classes), options.start)
-    images = run.sample(count, options.seed, options.start, labelling, **requested)
-    if not requested and (conditioning := run.held_out_conditioning(options.seed)):
-        images, each = conditioning.beside(images, options.start)
-        columns = max(1, round(math.sqrt(count / each))) * each if each > 1 else None
+    run, requested = job.run, job.requested
+    _check_memory(run, job.count)
+    columns: int | None = None
+    labelling: str | Labelling | None = job.label
+    if run.classes and job.label is None and job.z is None and "shares" not in requested:
+        count, columns, labelling = class_rows(job.count, len(run.classes), job.start)
+        job = replace(job, count=count)
+    images = run.sample(job.count, job.seed, job.start, labelling, z=job.z, **requested)
+    if not requested.keys() & TEXTS and (conditioning := run.held_out_conditioning(job.seed)):
+        images, each = conditioning.beside(images, job.start)
+        columns = max(1, round(math.sqrt(job.count / each))) * each if each > 1 else None
     grid = grids.grid(images, columns, scale=grids.enlargement(images))
-    grids.save_sheet(grid, out, note | {"start": str(options.start)})
+    grids.save_sheet(grid, out, job.note | {"start": str(job.start)})
 
 
 def _check_memory(run: Run, count: int) -> None:
@@ -142,7 +171,7 @@ def _check_memory(run: Run, count: int) -> None:
     resolution, channels = run.gan.shape.resolution, run.gan.shape.channels
     side = resolution * max(1, grids.SIDE // resolution) + grids.GAP
     each = 2 * channels * (resolution**2 + side**2) * (3 if run.gan.conditioned_on_images else 1)
-    most = int((device.memory(torch.device("cpu")) or UNKNOWN) * SHARE) // each
+    most = int((device.memory(torch.device("cpu")) or UNKNOWN) * PART) // each
     if count > most:
         raise GanfoldError(
             f"a grid of {count:,} images needs more memory than there is: give --count {most:,} or less, or a folder "

@@ -9,10 +9,13 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from ganfold.data import Finding
 from ganfold.data.sources import hub
+from ganfold.data.sources.lookup import find_source
 from ganfold.errors import GanfoldError
 from image_files import Load, MakeImage
 
@@ -112,3 +115,31 @@ def test_a_hub_id_is_cached_by_its_name(
     assert load("owner/name").fingerprint == first.fingerprint
     with pytest.raises(GanfoldError, match="^cannot read owner/other with Hugging Face datasets: no network$"):
         load("owner/other")
+
+
+def test_a_large_group_of_rows_is_read_in_portions(tmp_path: Path) -> None:
+    """pandas and pyarrow write a million rows as one group. Their pages hold 1,024 rows: 4 MB here."""
+    path, random = tmp_path / "one.parquet", np.random.default_rng(0)
+    kind = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    column = pyarrow.array([{"bytes": random.bytes(4_000), "path": None} for _ in range(10_000)], kind)
+    pyarrow.parquet.write_table(pyarrow.table({"image": column}), path, row_group_size=10_000)
+    del column
+    before, pool = pyarrow.default_memory_pool(), pyarrow.proxy_memory_pool(pyarrow.default_memory_pool())
+    pyarrow.set_memory_pool(pool)
+    try:
+        listed = find_source(path).list(tmp_path)
+    finally:
+        pyarrow.set_memory_pool(before)
+    assert (tmp_path / "images.bin").stat().st_size == 40_000_000
+    assert 0 < pool.max_memory() < 15_000_000
+    assert list(listed.names[9998:]) == ["image[9998]", "image[9999]"]
+
+
+@pytest.mark.parametrize("kind", [pyarrow.binary(), pyarrow.large_binary()])
+def test_a_plain_column_of_contents_is_read(kind: pyarrow.DataType, photos: Path, tmp_path: Path, load: Load) -> None:
+    contents = [path.read_bytes() for path in sorted(photos.iterdir())]
+    table = pyarrow.table({"image": pyarrow.array(contents, kind), "label": [i % 2 for i in range(12)]})
+    pyarrow.parquet.write_table(table, tmp_path / "plain.parquet")
+    found = load(tmp_path / "plain.parquet")
+    assert (np.array(found.images) == np.array(load(photos).images)).all()
+    assert found.classes == ("0", "1")

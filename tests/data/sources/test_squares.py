@@ -62,9 +62,9 @@ def test_native_squares_show_every_part_of_each_image_at_its_own_scale(load: Loa
     write(tmp_path / "set" / "small.png", 15, 90)
     (tmp_path / "set" / "cut.png").write_bytes((tmp_path / "set" / "0.png").read_bytes()[:-3000])
     images = load(tmp_path / "set", resolution=16, crops="native", held_out=0.3)
-    assert images.images.shape == (6 * 4, 3, 16, 16)  # two squares down and two across
+    assert images.images.shape == (6 * 6, 3, 16, 16)  # two squares down and three across
     assert images.wider is not None
-    assert images.wider.shape == (6 * 4, 3, 32, 32)
+    assert images.wider.shape == (6 * 6, 3, 32, 32)
     assert (images.images == images.wider[:, :, 8:24, 8:24]).all()
     seen = {name: np.zeros((50, 75), bool) for name in pixels}
     for name, square in zip(images.names, images.wider, strict=True):
@@ -72,13 +72,13 @@ def test_native_squares_show_every_part_of_each_image_at_its_own_scale(load: Loa
         left, top = map(int, place.split(","))
         assert (square.transpose(1, 2, 0) == pixels[file][top : top + 32, left : left + 32]).all()
         seen[file][top : top + 32, left : left + 32] = True
-    assert all(part[[0, -1]][:, [0, -1]].all() and part.mean() > 0.8 for part in seen.values())
+    assert all(part.all() for part in seen.values())
     why = {finding.file: finding.why for finding in images.findings.skipped}
     assert why["small.png"] == "too small for crops: under 16 px on the shorter side"
     assert why["cut.png"] == "truncated"
-    assert len(images.held_out) == 8  # of two whole images
+    assert len(images.held_out) == 12  # of two whole images
     assert not of(images, images.train) & of(images, images.held_out)
-    assert "6 images cut at their own scale into 24 squares of 32 px, for crops of 16 px." in images.findings.notes
+    assert "6 images cut at their own scale into 36 squares of 32 px, for crops of 16 px." in images.findings.notes
 
 
 def test_the_smallest_image_that_can_be_cropped_decides_the_squares(load: Load, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def convert(raw: Raw, shape: TargetShape) -> tuple[np.ndarray, bytes, Traits]:
             digest = hashlib.blake2b(f"{upright.mode} {upright.size} ".encode(), digest_size=16)
             for _, strip in _strips(upright):
                 digest.update(strip.tobytes())
-            fitted = _fitted(_with_channels(upright, shape.channels), shape)
+            fitted = fitted_to(_with_channels(upright, shape.channels), shape)
             return _pixels(fitted, shape.channels), digest.digest(), traits
         except Exception as error:
             raise _fault(error) from error
@@ -368,7 +368,7 @@ def _as(image: Image.Image, mode: str) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)  # convert() copies even to the same mode
 
 
-def _fitted(image: Image.Image, shape: TargetShape) -> Image.Image:
+def fitted_to(image: Image.Image, shape: TargetShape) -> Image.Image:
     """The image at the target size.
 
     The filter is Lanczos, as for most data sets of GAN papers. It widens its support when it shrinks an image, which

@@ -11,6 +11,7 @@ import zlib
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,12 +20,15 @@ import numpy as np
 from ganfold.data.sources.decode import Unusable
 from ganfold.data.sources.readers import LARGEST, Packed, content_below
 from ganfold.data.sources.source import Listing, Source, classes_from, key_of, states
+from ganfold.data.sources.strings import Numbered
 from ganfold.errors import GanfoldError
 
 IMAGES = ("image", "img", "images", "jpg", "jpeg", "png", "webp", "picture", "pixel_values")
 PACKED: dict[str, Callable[[IO[bytes]], Any]] = {  # members of a tar that `datasets` unpacks
     ".gz": gzip.open, ".gzip": gzip.open, ".bz2": bz2.open, ".xz": lzma.open,
 }  # fmt: skip
+PLAIN = ("binary", "large_binary", "string", "large_string")  # types of a column of contents, or of names of files
+ROWS = 64  # of a parquet file that are in memory at once
 LABELS = ("label", "labels", "cls", "class", "fine_label", "target")
 
 
@@ -50,8 +54,47 @@ def _stream(datasets: Any, name: str, data_files: list[str] | None) -> Any:
     if name == "webdataset":
         for path in data_files or ():
             _refuse_large_members(Path(path))
+    if name == "parquet" and data_files and (rows := _ParquetRows.of(datasets, data_files)):
+        return rows
     parts = datasets.load_dataset(name, data_files=data_files, streaming=True)
     return parts.get("train") or next(iter(parts.values()))
+
+
+@dataclass(frozen=True)
+class _ParquetRows:
+    """The rows of parquet files, some at a time. `datasets` reads a whole group of rows: it may hold a million images.
+
+    Nothing is decoded: a row's image is what the file holds of it.
+    """
+
+    files: list[str]
+    features: Any  # of `datasets`
+
+    @classmethod
+    def of(cls, datasets: Any, files: list[str]) -> _ParquetRows | None:
+        """The rows; None if the files differ in their columns, or hold images as lists: `datasets` converts these."""
+        import pyarrow
+        from pyarrow import parquet
+
+        schemas = [parquet.read_schema(file) for file in files]
+        features = datasets.Features.from_arrow_schema(schemas[0])
+        image = _column(features, IMAGES, datasets.Image)
+        if image is None or any(
+            schema.types != schemas[0].types or schema.names != schemas[0].names for schema in schemas
+        ):
+            return None
+        kind = schemas[0].field(image).type
+        is_plain = any(getattr(pyarrow.types, f"is_{name}")(kind) for name in PLAIN)
+        is_pair = pyarrow.types.is_struct(kind) and {field.name for field in kind} == {"bytes", "path"}
+        return cls(files, features) if is_plain or is_pair else None
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        from pyarrow import parquet
+
+        for path in self.files:
+            with parquet.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
+                for rows in file.iter_batches(ROWS):
+                    yield from rows.to_pylist()
 
 
 def _refuse_large_members(path: Path) -> None:
@@ -112,18 +155,22 @@ def _spool(datasets: Any, stream: Any, source: str, folder: Path | None, scratch
 
     A row may name a file below `folder` in place of an image. One that names any other file is left out.
     """
-    stream = stream if stream.features else stream._resolve_features()
+    if not isinstance(stream, _ParquetRows):
+        stream = stream if stream.features else stream._resolve_features()
     features = stream.features
     image = _column(features, IMAGES, datasets.Image)
     if image is None:
         raise GanfoldError(f"{source} has no column of images; its columns are {', '.join(features)}")
     label = _column(features, LABELS, datasets.ClassLabel)
-    stream = _undecoded(datasets, stream, image)
+    if not isinstance(stream, _ParquetRows):
+        stream = _undecoded(datasets, stream, image)
     others = [name for name in features if name not in (image, label) and "decode=" in repr(features[name])]
-    table, places, labels, names, refused = array("q"), array("q"), [], [], []
+    table, places, numbers, labels, refused = array("q"), array("q"), array("q"), [], []
     with open(scratch / "images.bin", "wb") as images, open(scratch / "rows.bin", "wb") as rows:
         for number, row in enumerate(stream):
             encoded = row.pop(image) or {}
+            if not isinstance(encoded, dict):  # a plain column of contents, or of names of files
+                encoded = {"bytes" if isinstance(encoded, bytes) else "path": encoded}
             for name in others:  # more images, sounds, films
                 row.pop(name)
             content = encoded.get("bytes")
@@ -135,12 +182,13 @@ def _spool(datasets: Any, stream: Any, source: str, folder: Path | None, scratch
                     continue
             table.extend((images.tell(), len(content), len(content), -1, -1))
             images.write(content)
-            names.append(f"{image}[{number}]")
+            numbers.append(number)
             labels.append(row.pop(label) if label else None)
             text = json.dumps(dict(_serializable(row)), ensure_ascii=False).encode("utf-8", "replace")
             places.extend((rows.tell(), len(text)))
             rows.write(text)
     np.save(scratch / "table.npy", np.frombuffer(table, np.int64).reshape(-1, 5))
+    names = Numbered(image, np.frombuffer(numbers, np.int64))
     listed = Listing(Packed(scratch / "images.bin", scratch / "table.npy"), names)
     listed.size = (scratch / "images.bin").stat().st_size
     for name, why in refused:

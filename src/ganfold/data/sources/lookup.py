@@ -162,7 +162,9 @@ def _without_path(source: str, path: Path) -> Source:
     if like_hub_id and not path.parent.exists() and path.suffix.lower() not in _SUFFIXES:
         return hub.hub(source)
     beside = os.listdir(path.parent) if path.parent.is_dir() else []
-    near = did_you_mean(path.name, beside) or ("" if "/" in source else did_you_mean(source, BUNDLED))
+    near = did_you_mean(path.name, beside) or (
+        "" if "/" in source.removeprefix("./") else did_you_mean(source, BUNDLED)
+    )
     if advice := _KNOWN.get(re.sub(r"[\s_.-]", "", source.lower())):
         raise GanfoldError(f"there is no file or folder {source} here: {advice}")
     raise GanfoldError(f"no such file or folder: {source}{near}")

@@ -86,7 +86,14 @@ def class_name(value: Any) -> str:
 
 def classes_from(values: Sequence[Any]) -> tuple[np.ndarray, tuple[str, ...]]:
     """Labels of any type as int64 (N,) numbers, -1 for None, and the names of the classes in order."""
-    called = [class_name(value) for value in values]
+    known: dict[tuple[type, Any], str] = {}  # a million labels share the few texts that they stand for
+
+    def called_of(value: Any) -> str:
+        if isinstance(value, int | str | float):
+            return known.get((type(value), value)) or known.setdefault((type(value), value), class_name(value))
+        return class_name(value)
+
+    called = [called_of(value) for value in values]
     names = sorted_classes(set(filter(None, called)))
     number = {name: i for i, name in enumerate(names)}
     return np.array([number.get(name, -1) for name in called], np.int64), names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -54,14 +55,17 @@ def native(source: Source, resolution: int) -> Source:
         whole = source.list(scratch)
         sides = _shorter_sides(whole)
         large = {place: side for place, side in sides.items() if side >= resolution}
+        if whole.labels is not None:  # an image without a label is not usable
+            large = {place: side for place, side in large.items() if whole.labels[place] >= 0}
         if not large:
             raise GanfoldError(f"no image is {resolution} px or more on its shorter side: give --crops off")
         side = min(2 * resolution, LARGEST, *large.values())
-        for place in sides.keys() - large.keys():
+        for place in sorted(place for place, side in sides.items() if side < resolution):
             whole.skip(str(whole.names[place]), f"too small for crops: under {resolution} px on the shorter side")
         made = cut(whole, scratch, side, side, places=sorted(large))
         into = f"{counted(len(made.names), 'square')} of {side} px"
-        made.notes.append(f"{counted(len(large))} cut at their own scale into {into}, for crops of {resolution} px.")
+        images = counted(len(set(made.groups.tolist())) if made.groups is not None else 0)
+        made.notes.append(f"{images} cut at their own scale into {into}, for crops of {resolution} px.")
         return made
 
     return Source(key_of("squares", source.key, VERSION, resolution), listing, source.has_levels)
@@ -82,7 +86,7 @@ def cut(
         whole: the images.
         scratch: a folder for the decoded images.
         side: of the squares, in px; no image may be smaller at any scale.
-        step: from one square to the next, in px, about: the squares reach to the image's edges.
+        step: from one square to the next, in px, at most.
         scales: by what each image is divided before it is cut.
         places: the numbers of the images [all].
     """
@@ -92,8 +96,8 @@ def cut(
         for place in range(len(whole.names)) if places is None else places:
             try:
                 image = upright(whole.reader.read(place))
-            except Unusable as error:
-                whole.skip(str(whole.names[place]), str(error))
+            except (Unusable, OSError) as error:
+                whole.skip(str(whole.names[place]), _reason(error))
                 continue
             for scale in scales:
                 pixels = np.asarray(_smaller(image, scale))
@@ -126,16 +130,18 @@ def _shorter_sides(listing: Listing) -> dict[int, int]:
         try:
             width, height, _ = look(listing.reader.read(place))
             sides[place] = min(width, height)
-        except Unusable as error:
-            listing.skip(str(name), str(error))
+        except (Unusable, OSError) as error:
+            listing.skip(str(name), _reason(error))
     return sides
 
 
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, Unusable) else f"unreadable: {getattr(error, 'strerror', None) or error}"
+
+
 def _starts(length: int, side: int, step: int) -> list[int]:
-    """Where squares begin along an image: evenly spread from edge to edge, one alone in the middle."""
-    count = round((length - side) / step) + 1
-    if count == 1:
-        return [(length - side) // 2]
+    """Where squares begin along an image: evenly spread from edge to edge, so that each pixel is in one."""
+    count = math.ceil((length - side) / step) + 1
     return np.linspace(0, length - side, count).round().astype(int).tolist()
 
 

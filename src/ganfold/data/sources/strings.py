@@ -62,6 +62,25 @@ class Strings(Sequence[str]):
         return self._bytes[start:stop].tobytes().decode("utf-8", "surrogateescape")
 
 
+class Numbered(Sequence[str]):
+    """The names of rows, such as "image[17]", made when they are used."""
+
+    def __init__(self, column: str, numbers: np.ndarray) -> None:
+        self._column, self._numbers = column, numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [f"{self._column}[{number}]" for number in self._numbers[index].tolist()]
+        return f"{self._column}[{self._numbers[index]}]"
+
+
 class Rows(Sequence[dict[str, Any]]):
     """Rows of metadata, each a JSON text in a `Strings`."""
 
