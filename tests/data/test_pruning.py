@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,7 @@ def test_a_new_entry_over_the_limit_removes_what_was_used_first(
 ) -> None:
     for path in sets[:2]:
         load(path)
+        time.sleep(0.02)  # the times of folders are that coarse
     load(sets[0])  # used again: the second is the older one
     gc.collect()
     assert sources(cache) == ["second", "first"]

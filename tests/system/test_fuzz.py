@@ -11,12 +11,12 @@ and features in the cache. Names of classes and files are a kind of their own. L
 
 from __future__ import annotations
 
+import mmap
 import os
 import sys
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from ganfold.errors import GanfoldError
@@ -66,7 +66,7 @@ def _writes(folder: Path, *_: object) -> fuzz_inputs.Call:
 
 
 def _takes(*_: object) -> fuzz_inputs.Call:
-    return lambda: int(np.ones(2**21).sum())
+    return lambda: mmap.mmap(-1, 2**25).write(bytes(2**25))  # memory of the system: freed memory may be used again
 
 
 def _speaks(*_: object) -> fuzz_inputs.Call:

@@ -36,7 +36,7 @@ from system.stops import commands
 
 OPTIONS: dict[str, Any] = {"batch": 8, "z_dim": 6, "resolution": 16, "report_kimg": 0.016, "progress": False}
 NOBODY = 4_000_000  # above the highest number of a process
-FEW = 2  # cases of each command: other points and other ways for each
+FEW = 1  # cases of each command: another point and another way for each
 GANS = ("rsgan", "cyclegan", "srgan")  # plain, with a pool and two generators, with phases that end
 SLOW = {"train, with checkups", "probe"}
 OTHERS = {f"train {gan}" for gan in installed() if gan not in GANS}

@@ -289,6 +289,9 @@ def test_the_help_of_a_verb_names_its_arguments_plainly(verb: str, capsys: pytes
     said = capsys.readouterr().out
     for word in ("Args:", "{None}", "PICTURE", "picture", "PATH"):
         assert word not in said
-    takes_run = verb in ("sample", "probe", "report", "upscale", "inpaint", "translate")
+    takes_run = verb in (
+        *("sample", "probe", "report", "upscale", "inpaint", "translate"),
+        *("explore", "export", "push"),
+    )
     assert (" RUN" in said.splitlines()[0]) == takes_run
     assert (" IMAGE\n" in said[:200]) == (verb in ("upscale", "inpaint", "translate"))

@@ -34,6 +34,10 @@ WORDS: dict[str, list[str]] = {
     "copies": ["copies", "run", *PIXELS],
     "probe": ["probe", "run", "--labels", "5", "--draws", "1"],
     "report": ["report", "run"],
+    "explore": ["explore", "run", "samples", "--out", "e\u732b.png", "--force"],
+    "export": ["export", "run", "--to", "torch", "--out", "x\u732b", "--force"],
+    "push": ["push", "run", "no/no/name"],  # refused
+    "cache": ["cache"],
     "upscale": ["upscale", "sr", "\u732b.png", "--out", "u\u732b.png", "--force"],
     "inpaint": ["inpaint", "run", "\u732b.png", "--mask", "mask.png", "--steps", "1", "--starts", "1", "--force"],
     "translate": ["translate", "grey", "\u732b.png", "--out", "t\u732b.png", "--force"],
@@ -43,7 +47,7 @@ WORDS: dict[str, list[str]] = {
     "gans": ["gans"],
     "env": ["env"],
 }
-REFUSED = ("augment", "study")
+REFUSED = ("push", "augment", "study")
 
 
 @pytest.fixture(scope="module", name="place")

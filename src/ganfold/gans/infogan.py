@@ -15,7 +15,7 @@ from ganfold.gans.losses import LOSSES, watch_logits
 from ganfold.interface.options import BatchSize, Betas, Count, NotNegative
 from ganfold.networks import dcgan, mlp
 from ganfold.networks.augment import warp
-from ganfold.networks.uniform import Uniform
+from ganfold.networks.uniform import Uniform, with_largest_at
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,7 @@ class Recogniser(nn.Sequential):
 
     def __init__(self, features: int, codes: int) -> None:
         super().__init__(
-            nn.Flatten(),
-            nn.Linear(features, 128, bias=False),
-            nn.BatchNorm1d(128),
-            nn.LeakyReLU(0.1, True),
+            *(nn.Flatten(), nn.Linear(features, 128, bias=False), nn.BatchNorm1d(128), nn.LeakyReLU(0.1, True)),
             nn.Linear(128, codes),
         )
 
@@ -95,12 +92,8 @@ class InfoGAN(GAN):
         z, first, last = z.clone(), self.config.z_dim, self.config.z_dim + self.config.categories
         if code > 0:
             z[:, last + code - 1] = self.uniform.inverse(value)
-            return z
-        category = z[:, first:last]  # the largest of these numbers changes places: they stay normal noise
-        largest = category.argmax(1, keepdim=True)
-        moved = category.scatter(1, largest, category[:, [int(value)]])
-        moved[:, int(value)] = category.gather(1, largest)[:, 0]
-        z[:, first:last] = moved
+        else:  # the largest of the category's numbers changes places: they stay normal noise
+            z[:, first:last] = with_largest_at(int(value), z[:, first:last])
         return z
 
     def read(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -150,8 +143,7 @@ class InfoGAN(GAN):
 
     def sample(self, z: Tensor, condition: Condition = NOTHING) -> Tensor:
         category, continuous = self.codes(z)
-        values = torch.arange(self.config.categories, device=z.device)
-        c = (category[:, None] == values).to(z.dtype)  # `F.one_hot` may wait for the device, to check its input
-        rest = z[:, : self.config.z_dim]
+        rest, c = z[:, : self.config.z_dim], torch.zeros_like(z[:, : self.config.categories])
+        c = c.scatter(1, category[:, None], 1.0)  # `F.one_hot` may wait for the device, to check its input
         rest = self.uniform(rest) if self.config.latent == "uniform" else rest
         return self.G(torch.cat([rest, c, continuous], 1))

@@ -21,3 +21,11 @@ class Uniform(nn.Module):
         """The normal number that becomes this uniform one; at most `FARTHEST` from 0."""
         place = math.sqrt(2) * float(torch.erfinv(torch.tensor(value, dtype=torch.float64)))
         return max(-FARTHEST, min(FARTHEST, place))
+
+
+def with_largest_at(place: int, numbers: Tensor) -> Tensor:
+    """Numbers (B, N) whose largest has changed places, in each row, with the one at `place`."""
+    largest = numbers.argmax(1, keepdim=True)
+    moved = numbers.scatter(1, largest, numbers[:, [place]])
+    moved[:, place] = numbers.gather(1, largest)[:, 0]
+    return moved

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -151,7 +152,9 @@ def earlier_run(request: Request, restart: bool) -> RunRecord | None:
         return None
     request = request.fitted(before.data.images)
     content = before.to_dict()
-    old = {"gan": before.gan, **content["config"], **content["settings"]}
+    # An option that an older version did not have stands at its default, which does what that version did.
+    defaults = {field.name: field.default for field in fields(request.gan_class.config_class)}
+    old = {"gan": before.gan, **defaults, **content["config"], **content["settings"]}
     old, new = (json.loads(json.dumps(values)) for values in (old, request.choices()))  # tuples become lists in both
     for name in new:
         if name not in FREE_TO_CHANGE and old.get(name) != new[name]:

@@ -6,7 +6,7 @@ VERBS = {
     "check": "Say what images are there, which will be used, and what is wrong with which file.",
     "plan": "Choose what to train on these images and for how long, say why, and what it will take.",
     "train": "Train a GAN, or go on with a run that was stopped.",
-    "sample": "Write images that a run's generator makes: files in a folder, or one grid.",
+    "sample": "Write images that a run's generator makes: files in a folder, one file of many images, or one grid.",
     "explore": "Look at the latent space of a run: a sheet with named rows, a film, or the latents.",
     "evaluate": "Compare generated images with real ones; print each metric beside its floor: the score of real ones.",
     "copies": "Look for near-copies of training images among generated ones, and show the pairs most alike.",

@@ -111,6 +111,7 @@ def test_what_ganfold_writes_for_people_to_look_at_is_never_data(
 
 SHEETS = {  # each place that writes a sheet or grid, and how often
     "data/sheet.py": 1, "training/journal.py": 2, "verbs/sample.py": 1, "verbs/copies.py": 1, "studies/jobs.py": 1,
+    "verbs/explore.py": 1,
 }  # fmt: skip
 SINGLE = {"images/grids.py": 1, "studies/folder.py": 1}
 
