@@ -85,6 +85,7 @@ def test_the_values_of_all_seeds_are_said() -> None:
 
 
 def test_the_list_and_a_wrong_name() -> None:
+    assert not any("\n" in line for line in ganfold.learn().lines()), "the command line shows it as an escape"
     assert all(name in str(ganfold.learn()) for name in LESSONS)
     assert EXPERIMENTS.keys() == LESSONS.keys()
     with pytest.raises(GanfoldError, match="there is no experiment 'the-gam'; did you mean 'the-game'"):

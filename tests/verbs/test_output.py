@@ -102,6 +102,7 @@ def test_any_encoding_of_the_output_will_do(
     code, said = printed(words, encoding, monkeypatch)
     assert code == (2 if verb in REFUSED else 0), said.decode(encoding)
     assert said.decode(encoding).strip()
+    assert b"\\u000a" not in said, "a line of the result holds several lines"
     if verb in REFUSED:
         return
     shutil.rmtree(tmp_path / "\u732b", ignore_errors=True)

@@ -23,8 +23,8 @@ class Lessons(Result):
 
     def lines(self) -> list[str]:
         """Two lines for each."""
-        told = [f"{name}\n    {question}" for name, question in self.lessons.items()]
-        return ["\n".join(told), "", "`ganfold learn NAME` runs one, in seconds or a few minutes."]
+        told = [line for name, question in self.lessons.items() for line in (name, f"    {question}")]
+        return [*told, "", "`ganfold learn NAME` runs one, in seconds or a few minutes."]
 
 
 @dataclass(frozen=True)
