@@ -153,7 +153,7 @@ def sets_of_run(
         first, second = reals.held_out, reals.train
         split = "held-out images as reference, training images for the floor"
     else:
-        reals = team.in_turn(lambda: _others(run, reference, progress))
+        reals = team.in_turn(lambda: run.prepared_like(reference, progress, held_out=0))
         first, second = _halves(reals, seed)
         split = f"one half of {reference} as reference, the other for the floor"
     if not len(first):
@@ -180,20 +180,6 @@ def sets_of_run(
             "run": f"{run.record.gan}, {run.checkpoint}",
             "seed": seed,
         },
-    )
-
-
-def _others(run: Run, reference: str | Path, progress: bool) -> ImageSet:
-    """Other real images, as those of the run were prepared."""
-    trained = run.record.data
-    return data.load(
-        reference,
-        resolution=trained.resolution,
-        channels=trained.channels,
-        fit=run.record.settings.fit,
-        held_out=0,
-        crops=trained.crops,
-        progress=progress,
     )
 
 

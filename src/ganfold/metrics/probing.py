@@ -142,16 +142,7 @@ def _own_or_others(run: Run, source: str | Path, progress: bool) -> ImageSet:
     try:
         return loaded(run, data=source).images(progress)
     except GanfoldError:
-        trained = run.record.data
-        return data.load(
-            source,
-            resolution=trained.resolution,
-            channels=trained.channels,
-            fit=run.record.settings.fit,
-            classes_from=run.record.settings.classes_from,
-            crops=trained.crops,
-            progress=progress,
-        )
+        return run.prepared_like(source, progress, classes_from=run.record.settings.classes_from)
 
 
 def split_of(images: ImageSet, seed: int) -> Split:

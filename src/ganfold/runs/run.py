@@ -435,6 +435,19 @@ class Run(Result):
         number = self.classes.index(label)
         return lambda rows: torch.full_like(rows, number)
 
+    def prepared_like(self, source: str | Path, progress: bool, **options: Any) -> ImageSet:
+        """Other images, prepared as those of the run were; `options` go to `ganfold.data.load` too."""
+        trained = self.record.data
+        return data.load(
+            source,
+            resolution=trained.resolution,
+            channels=trained.channels,
+            fit=self.record.settings.fit,
+            crops=trained.crops,
+            progress=progress,
+            **options,
+        )
+
     def images(self, progress: bool = True) -> ImageSet:
         """The images that it was trained on, and those that it held out.
 
